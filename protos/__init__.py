@@ -1,0 +1,1 @@
+"""The wire: message definitions, and the modules generated from them."""
