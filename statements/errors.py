@@ -1,0 +1,65 @@
+"""The errors of this package.
+
+::
+
+    StatementError
+    ├── HeaderError       a header is not the one layout of its version
+    ├── BodyError         a body does not have its digest, or does not parse
+    ├── RecordError       a leaf is not a record
+    ├── SignatureError    a signature is malformed, malleable or does not verify
+    ├── KeyFileError      a key file is missing, readable by others, or not a key
+    ├── PinsError         an agreement's root of trust does not parse
+    ├── FeatureError      a feature matrix has the wrong shape
+    └── SubmissionError   a ledger could not be reached, or refused a statement
+"""
+
+
+class StatementError(Exception):
+    """Something said is not what it claims to be.
+
+    ``reason`` is a stable code for programs; the message is for people.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class HeaderError(StatementError):
+    """A header is not in the one layout of its version."""
+
+
+class BodyError(StatementError):
+    """A body does not have its digest, or does not parse."""
+
+
+class RecordError(StatementError):
+    """A log's leaf is not a record."""
+
+
+class SignatureError(StatementError):
+    """A signature is malformed, malleable, or does not verify."""
+
+
+class KeyFileError(StatementError):
+    """A key file is missing, readable by others, or holds no key."""
+
+
+class PinsError(StatementError):
+    """The root of trust in an agreement does not parse."""
+
+
+class FeatureError(StatementError):
+    """A feature matrix has the wrong shape."""
+
+
+class SubmissionError(StatementError):
+    """A ledger could not be reached, or refused a statement.
+
+    ``wanted_sequence`` is what the ledger asks for next when the reason is a
+    gap, a fork or a wrong previous.
+    """
+
+    def __init__(self, reason: str, message: str, wanted_sequence: int | None = None) -> None:
+        super().__init__(reason, message)
+        self.wanted_sequence = wanted_sequence

@@ -1,0 +1,77 @@
+"""Private keys in files: PKCS #8 PEM, readable by their owner alone."""
+
+import os
+import stat
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from statements.errors import KeyFileError
+from statements.signing import SigningKey
+
+_OWNER_ONLY = 0o600
+
+
+def write_secret(path: Path, data: bytes) -> None:
+    """Write a new file that only its owner can read, durable when this returns.
+
+    Raises :class:`KeyFileError` when the file exists, or cannot be written.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
+    except FileExistsError:
+        raise KeyFileError(
+            "KEY_EXISTS", f"{path} exists: move it away first, a lost key cannot be made again"
+        ) from None
+    except OSError as error:
+        raise KeyFileError("KEY_UNWRITABLE", f"cannot write {path}: {error.strerror}") from None
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_secret(path: Path) -> bytes:
+    """Return a secret file's bytes.
+
+    Raises :class:`KeyFileError` when it is missing, or when others than its owner can read or write it.
+    """
+    try:
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            if mode & 0o077:
+                raise KeyFileError(
+                    "KEY_READABLE",
+                    f"{path} is open to others (mode {mode:04o}): run chmod 600 {path}",
+                )
+            return file.read()
+    except OSError as error:
+        raise KeyFileError("KEY_UNREADABLE", f"cannot read {path}: {error.strerror}") from None
+
+
+def write_signing_key(path: Path, key: SigningKey) -> None:
+    """Write a private key to a new file; raises as :func:`write_secret`."""
+    write_secret(
+        path,
+        key.private.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        ),
+    )
+
+
+def read_signing_key(path: Path) -> SigningKey:
+    """Return the private key in a file.
+
+    Raises :class:`KeyFileError` when it is missing, readable by others, or not a P-256 key.
+    """
+    data = read_secret(path)
+    try:
+        private = serialization.load_pem_private_key(data, password=None)
+    except (ValueError, TypeError):
+        raise KeyFileError("NOT_A_KEY", f"{path} is not an unencrypted PEM private key") from None
+    if not isinstance(private, ec.EllipticCurvePrivateKey) or private.curve.name != "secp256r1":
+        raise KeyFileError("NOT_A_KEY", f"{path} holds no ECDSA P-256 key")
+    return SigningKey.from_private(private)

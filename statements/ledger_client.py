@@ -1,0 +1,225 @@
+"""A ledger as its callers see it: append, ask for a head, a checkpoint, a proof.
+
+Used by whoever speaks: agents, parties, evaluators, panels. Nothing that a ledger answers is believed here; callers
+verify what they rely on.
+"""
+
+import queue
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self, cast
+
+import grpc
+
+from protos.stillwatch.ledger.v1 import ledger_pb2, ledger_pb2_grpc
+from protos.stillwatch.statement.v1 import header_pb2
+from statements.author import Statement
+from statements.errors import SubmissionError
+
+DEADLINE_SECONDS = 30.0
+_MAX_MESSAGE = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """An acknowledgement: the record's index in the log, its bytes, and whether the body is held."""
+
+    index: int
+    record: bytes
+    body_held: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A refusal: a stable reason, words for people, and the sequence wanted, when that is what was wrong."""
+
+    reason: str
+    message: str
+    wanted_sequence: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest logged statement of one epoch of an author."""
+
+    epoch: bytes
+    sequence: int
+    statement_id: bytes
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class InclusionProof:
+    """An audit path to the root of the tree of ``size`` leaves, and the checkpoint of that tree."""
+
+    size: int
+    hashes: tuple[bytes, ...]
+    checkpoint: bytes
+
+
+class LedgerClient:
+    """One connection to a ledger. Not for several threads at once.
+
+    Every method raises :class:`SubmissionError` when the ledger cannot be reached or ends the call.
+    """
+
+    def __init__(self, target: str, deadline: float = DEADLINE_SECONDS) -> None:
+        self._channel = grpc.insecure_channel(
+            target,
+            options=[
+                ("grpc.max_receive_message_length", _MAX_MESSAGE),
+                ("grpc.max_send_message_length", _MAX_MESSAGE),
+                ("grpc.initial_reconnect_backoff_ms", 100),
+                ("grpc.max_reconnect_backoff_ms", 2_000),
+            ],
+        )
+        self._stub = ledger_pb2_grpc.LedgerServiceStub(self._channel)
+        self._deadline = deadline
+        self._target = target
+        self._stream: _AppendStream | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection."""
+        self._drop_stream()
+        self._channel.close()
+
+    def append(self, statements: Sequence[Statement]) -> list[Receipt | Refusal]:
+        """Submit a batch on the open stream; one result a statement, in order."""
+        request = ledger_pb2.AppendRequest(
+            statements=[
+                header_pb2.Statement(header=s.header, signature=s.signature, stored=s.stored)
+                for s in statements
+            ]
+        )
+        if self._stream is None:
+            self._stream = _AppendStream(self._stub)
+        try:
+            response = self._stream.exchange(request, self._deadline)
+        except grpc.RpcError as error:
+            self._drop_stream()
+            raise self._failed(error) from None
+        except SubmissionError:
+            self._drop_stream()
+            raise
+        if len(response.results) != len(statements):
+            self._drop_stream()
+            raise SubmissionError(
+                "BAD_ANSWER", f"{len(response.results)} results for {len(statements)} statements"
+            )
+        return [_result(result) for result in response.results]
+
+    def author(self, author: bytes) -> tuple[Head, ...]:
+        """Return the logged heads of an author, oldest epoch first."""
+        try:
+            answer = self._stub.GetAuthor(
+                ledger_pb2.GetAuthorRequest(author=author), timeout=self._deadline
+            )
+        except grpc.RpcError as error:
+            raise self._failed(error) from None
+        return tuple(Head(h.epoch, h.sequence, h.statement_id, h.index) for h in answer.heads)
+
+    def checkpoint(self) -> bytes:
+        """Return the newest published checkpoint, a signed note."""
+        try:
+            return self._stub.GetCheckpoint(
+                ledger_pb2.GetCheckpointRequest(), timeout=self._deadline
+            ).checkpoint
+        except grpc.RpcError as error:
+            raise self._failed(error) from None
+
+    def inclusion(self, index: int) -> InclusionProof:
+        """Return the proof that the record at ``index`` is in the newest published tree."""
+        try:
+            answer = self._stub.GetInclusionProof(
+                ledger_pb2.GetInclusionProofRequest(index=index), timeout=self._deadline
+            )
+        except grpc.RpcError as error:
+            raise self._failed(error) from None
+        return InclusionProof(answer.size, tuple(answer.hashes), answer.checkpoint)
+
+    def consistency(self, from_size: int, to_size: int) -> tuple[bytes, ...]:
+        """Return the proof that the tree of ``to_size`` extends that of ``from_size``."""
+        request = ledger_pb2.GetConsistencyProofRequest(from_size=from_size, to_size=to_size)
+        try:
+            return tuple(self._stub.GetConsistencyProof(request, timeout=self._deadline).hashes)
+        except grpc.RpcError as error:
+            raise self._failed(error) from None
+
+    def _drop_stream(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    def _failed(self, error: grpc.RpcError) -> SubmissionError:
+        call = cast("grpc.Call", error)  # what grpc raises from a stub is also the call
+        code = call.code()
+        return SubmissionError(code.name, f"ledger {self._target}: {call.details() or code.name}")
+
+
+class _AppendStream:
+    """A bidirectional stream on which one batch at a time is exchanged.
+
+    A thread reads the answers, so that a ledger that never answers costs a deadline and not the caller.
+    """
+
+    def __init__(self, stub: ledger_pb2_grpc.LedgerServiceStub) -> None:
+        self._requests: queue.SimpleQueue[ledger_pb2.AppendRequest | None] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[ledger_pb2.AppendResponse | grpc.RpcError | None] = (
+            queue.SimpleQueue()
+        )
+        self._call = stub.Append(iter(self._requests.get, None))
+        threading.Thread(target=self._read, name="append-answers", daemon=True).start()
+
+    def _read(self) -> None:
+        try:
+            for answer in self._call:
+                self._answers.put(answer)
+        except grpc.RpcError as error:
+            self._answers.put(error)
+        else:
+            self._answers.put(None)
+
+    def exchange(
+        self, request: ledger_pb2.AppendRequest, deadline: float
+    ) -> ledger_pb2.AppendResponse:
+        self._requests.put(request)
+        try:
+            answer = self._answers.get(timeout=deadline)
+        except queue.Empty:
+            raise SubmissionError(
+                "DEADLINE_EXCEEDED", f"the ledger did not answer within {deadline:g} s"
+            ) from None
+        if answer is None:
+            raise SubmissionError("STREAM_ENDED", "the ledger closed the stream; try again")
+        if isinstance(answer, grpc.RpcError):
+            raise answer
+        return answer
+
+    def close(self) -> None:
+        self._requests.put(None)
+        self._call.cancel()
+
+
+def _result(result: ledger_pb2.AppendResult) -> Receipt | Refusal:
+    if result.HasField("receipt") and result.reason == ledger_pb2.REASON_UNSPECIFIED:
+        return Receipt(result.receipt.index, result.receipt.record, result.receipt.body_held)
+    name = (
+        ledger_pb2.Reason.Name(result.reason)
+        if result.reason in ledger_pb2.Reason.values()
+        else f"REASON_{result.reason}"
+    )
+    wanted = result.wanted_sequence if result.HasField("wanted_sequence") else None
+    return Refusal(name.removeprefix("REASON_"), result.message, wanted)
