@@ -1,0 +1,71 @@
+import pytest
+
+from statements.errors import PinsError
+from statements.pins import Role, agreement_digest, read_pins
+
+TEXT = f"""
+[agreement]
+id = "pause"
+[[parties]]
+id = "aster"
+key = "sha256:{"11" * 32}"
+[[adjudicators]]
+id = "panel-1"
+key = "sha256:{"22" * 32}"
+[[ledgers]]
+origin = "log.example/one"
+vkey = "log.example/one+00000000+AAAA"
+key = "sha256:{"33" * 32}"
+[witnesses]
+policy = "quorum none\\n"
+[windows]
+length = "60 s"
+late_grace = "10 min"
+tick = "1 min"
+"""
+
+
+def refused(text: str) -> str:
+    with pytest.raises(PinsError) as caught:
+        read_pins(text.encode())
+    return caught.value.reason
+
+
+def test_the_root_of_trust_is_read_from_the_agreements_bytes() -> None:
+    pins = read_pins(TEXT.encode())
+    assert pins.digest == agreement_digest(TEXT.encode())
+    assert pins.by_key[b"\x11" * 32].role is Role.PARTY
+    assert pins.by_key[b"\x22" * 32].id == "panel-1"
+    assert pins.by_key[b"\x33" * 32].role is Role.LEDGER
+    assert pins.ledger("log.example/one").key_id == b"\x33" * 32
+    assert (pins.window_ms, pins.late_grace_ms, pins.tick_ms) == (60_000, 600_000, 60_000)
+
+
+def test_a_log_that_the_agreement_does_not_list_is_refused() -> None:
+    with pytest.raises(PinsError, match=r"only log\.example/one"):
+        read_pins(TEXT.encode()).ledger("other")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("[agreement]", "[agreement", "NOT_TOML"),
+        ("[[parties]]", "[parties]", "MISSING_TABLE"),
+        ("[windows]", "[window]", "MISSING_TABLE"),
+        ('id = "aster"', "id = 7", "MISSING_VALUE"),
+        ('"sha256:11', '"sha256:1', "BAD_KEY_DIGEST"),
+        ('"sha256:22', '"sha512:22', "BAD_KEY_DIGEST"),
+        ("22" * 32, "11" * 32, "KEY_PINNED_TWICE"),
+        ('"60 s"', '"60"', "BAD_DURATION"),
+        ('"60 s"', '"0 s"', "BAD_DURATION"),
+        ("[[ledgers]]", "[[somewhere]]", "NO_LEDGER"),
+    ],
+)
+def test_a_malformed_root_of_trust_is_refused(old: str, new: str, reason: str) -> None:
+    assert old in TEXT
+    assert refused(TEXT.replace(old, new)) == reason
+
+
+def test_bytes_that_are_not_text_are_refused() -> None:
+    with pytest.raises(PinsError):
+        read_pins(b"\xff\xfe")
