@@ -1,0 +1,1 @@
+"""Sources of telemetry: one file each, all behind ``interface.Source``."""

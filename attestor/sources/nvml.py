@@ -1,0 +1,256 @@
+"""Reads NVIDIA chips through NVML, with nvidia-ml-py.
+
+``[source]``: ``kind = "nvml"``, ``period`` (between two readings of a chip, default "100 ms").
+
+At start each channel is tried on each chip; what a chip does not offer is not asked for again.
+NVML's averages lag (power is a one-second mean on most chips and sampled a quarter of the time on
+some), so that the energy counter is what accounts rest on. Reference:
+https://docs.nvidia.com/deploy/nvml-api/
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import pynvml
+
+from attestor.channels import Reading, clean
+from attestor.errors import SourceError
+from attestor.settings import Settings
+from attestor.sources.interface import (
+    Batch,
+    ChipDescription,
+    Source,
+    SourceDescription,
+    Telemetry,
+)
+from attestor.sources.registry import Opener
+
+BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+SLOW_MS: Final = 1_000
+"""Temperature, memory and processes change slowly and cost more to ask for: once a second."""
+
+_UINT32_SENTINELS: Final = frozenset({0xFFFF_FFFF})
+_UINT64_SENTINELS: Final = frozenset({0xFFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF})
+_ABSENT: Final = frozenset({pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_FUNCTION_NOT_FOUND})
+_LOST: Final = frozenset({pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED})
+
+Handle = Any  # an opaque ctypes pointer of pynvml's, which has no type annotations
+
+
+def _scaled(value: int, sentinels: frozenset[int], factor: float) -> float | None:
+    return None if value in sentinels else value * factor
+
+
+def _energy(handle: Handle) -> float | None:
+    value: int = pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
+    return None if value in _UINT64_SENTINELS else value
+
+
+def _power(handle: Handle) -> float | None:
+    return _scaled(pynvml.nvmlDeviceGetPowerUsage(handle), _UINT32_SENTINELS, 1e-3)
+
+
+def _utilisation(handle: Handle) -> float | None:
+    return _scaled(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu, _UINT32_SENTINELS, 1e-2)
+
+
+def _clock(handle: Handle) -> float | None:
+    value: int = pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM)
+    return _scaled(value, _UINT32_SENTINELS, 1)
+
+
+def _temperature(handle: Handle) -> float | None:
+    value: int = pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU)
+    return _scaled(value, _UINT32_SENTINELS, 1)
+
+
+def _memory(handle: Handle) -> float | None:
+    return _scaled(pynvml.nvmlDeviceGetMemoryInfo(handle).used, _UINT64_SENTINELS, 1)
+
+
+def _processes(handle: Handle) -> float | None:
+    return len(pynvml.nvmlDeviceGetComputeRunningProcesses(handle))
+
+
+Call = Callable[[Handle], float | None]
+_FAST: Final[Mapping[str, Call]] = {
+    "energy_mj": _energy,
+    "power_w": _power,
+    "utilisation": _utilisation,
+    "sm_clock_mhz": _clock,
+}
+_SLOW: Final[Mapping[str, Call]] = {
+    "temperature_c": _temperature,
+    "memory_used_bytes": _memory,
+    "processes": _processes,
+}
+
+
+@dataclass(slots=True)
+class _Chip:
+    row: int
+    uuid: str
+    handle: Handle
+    fast: dict[str, Call]
+    slow: dict[str, Call]
+    slow_due_ms: int = 0
+    lost: bool = field(default=False)
+
+
+def _explain(error: pynvml.NVMLError) -> str:
+    return f"NVML error {error.value}: {error}"
+
+
+_T = TypeVar("_T")
+
+
+def _offered(call: Callable[[], _T]) -> _T | None:
+    try:
+        return call()
+    except pynvml.NVMLError:
+        return None
+
+
+class NvmlSource:
+    """Every chip that the driver shows, read once each time ``read`` is called."""
+
+    def __init__(self, *, period_ms: int, boot_id_path: Path = BOOT_ID) -> None:
+        self._open = False
+        try:
+            pynvml.nvmlInit()
+            self._open = True
+            count: int = pynvml.nvmlDeviceGetCount()
+        except pynvml.NVMLError as error:
+            self.close()
+            raise self._cannot_open(error) from error
+        chips: list[_Chip] = []
+        descriptions: list[ChipDescription] = []
+        self.skipped: list[str] = []
+        for index in range(count):
+            try:
+                chip, description = self._probe(index, len(chips))
+            except pynvml.NVMLError as error:
+                self.skipped.append(f"nvml: chip at index {index}: {_explain(error)}")
+                continue
+            chips.append(chip)
+            descriptions.append(description)
+        self._chips = chips
+        self.description = SourceDescription(
+            telemetry=Telemetry.LIVE,
+            chips=tuple(descriptions),
+            node_channels=frozenset(),
+            driver=_offered(pynvml.nvmlSystemGetDriverVersion),
+            boot_id=_read_boot_id(boot_id_path),
+            sample_ms=period_ms,
+            poll_ms=period_ms,
+        )
+
+    @staticmethod
+    def _cannot_open(error: pynvml.NVMLError) -> SourceError:
+        if error.value == pynvml.NVML_ERROR_LIBRARY_NOT_FOUND:
+            return SourceError(
+                "LIBRARY_NOT_FOUND",
+                "nvml: libnvidia-ml.so.1 was not found; install the NVIDIA driver, or in a "
+                "container let it through (NVIDIA_DRIVER_CAPABILITIES=utility)",
+            )
+        if error.value == pynvml.NVML_ERROR_FUNCTION_NOT_FOUND:
+            return SourceError(
+                "SYMBOL_NOT_FOUND",
+                "nvml: libnvidia-ml.so.1 lacks a function that every driver has had since 2013; "
+                "it is not NVIDIA's, or far too old",
+            )
+        return SourceError("DRIVER_FAILED", f"nvml: the driver did not start: {_explain(error)}")
+
+    @staticmethod
+    def _probe(index: int, row: int) -> tuple[_Chip, ChipDescription]:
+        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        uuid: str = pynvml.nvmlDeviceGetUUID(handle)
+        fast = {name: call for name, call in _FAST.items() if _is_offered(call, handle)}
+        slow = {name: call for name, call in _SLOW.items() if _is_offered(call, handle)}
+        limit = _offered(lambda: pynvml.nvmlDeviceGetEnforcedPowerLimit(handle))
+        clock = _offered(lambda: pynvml.nvmlDeviceGetMaxClockInfo(handle, pynvml.NVML_CLOCK_SM))
+        memory = _offered(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle).total)
+        partition = _offered(lambda: pynvml.nvmlDeviceGetMigMode(handle))
+        description = ChipDescription(
+            uuid=uuid,
+            model=_offered(lambda: pynvml.nvmlDeviceGetName(handle)),
+            channels=frozenset(fast) | frozenset(slow),
+            power_limit_w=limit / 1000 if limit else None,
+            max_sm_clock_mhz=float(clock) if clock else None,
+            memory_bytes=memory or None,
+            partitioned=None if partition is None else bool(partition[0]),
+            firmware=_offered(lambda: pynvml.nvmlDeviceGetVbiosVersion(handle)),
+        )
+        return _Chip(row, uuid, handle, fast, slow), description
+
+    def read(self, now_ms: int) -> Batch:
+        """Read every chip once. A call that fails costs its channel, a lost chip costs its row."""
+        failed = list(self.skipped)
+        readings: list[Reading] = []
+        for chip in self._chips:
+            if chip.lost:
+                failed.append(f"nvml: {chip.uuid} is lost")
+                continue
+            values: dict[str, float] = {}
+            self._ask(chip, chip.fast, values, failed)
+            if now_ms >= chip.slow_due_ms:
+                chip.slow_due_ms = now_ms + SLOW_MS
+                self._ask(chip, chip.slow, values, failed)
+            if values:
+                readings.append(Reading(now_ms, chip.row, values))
+        return Batch(readings, tuple(failed))
+
+    @staticmethod
+    def _ask(
+        chip: _Chip, calls: Mapping[str, Call], values: dict[str, float], failed: list[str]
+    ) -> None:
+        for name, call in calls.items():
+            try:
+                value = call(chip.handle)
+            except pynvml.NVMLError as error:
+                if error.value in _LOST:
+                    chip.lost = True
+                    failed.append(f"nvml: {chip.uuid} is lost: {_explain(error)}")
+                    return
+                failed.append(f"nvml: {chip.uuid} {name}: {_explain(error)}")
+                continue
+            if value is not None and (cleaned := clean(name, value)) is not None:
+                values[name] = cleaned
+
+    def close(self) -> None:
+        """Leave the library."""
+        if self._open:
+            self._open = False
+            _offered(pynvml.nvmlShutdown)
+
+
+def _is_offered(call: Call, handle: Handle) -> bool:
+    """Return whether a chip offers a channel: only a lasting refusal says that it does not."""
+    try:
+        call(handle)
+    except pynvml.NVMLError as error:
+        if error.value in _LOST:
+            raise
+        return error.value not in _ABSENT
+    return True
+
+
+def _read_boot_id(path: Path) -> bytes:
+    try:
+        return bytes.fromhex(path.read_text(encoding="ascii").strip().replace("-", ""))
+    except (OSError, ValueError) as error:
+        raise SourceError(
+            "NO_BOOT_ID", f"nvml: {path} does not give the boot's id: {error}"
+        ) from error
+
+
+def configure(settings: Settings, window_ms: int) -> Opener:
+    """Return what opens NVML as ``settings`` ask."""
+    period_ms = settings.duration_ms("period", "100 ms", least=10)
+
+    def open_source() -> Source:
+        return NvmlSource(period_ms=min(period_ms, window_ms))
+
+    return open_source
