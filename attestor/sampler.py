@@ -133,6 +133,10 @@ class NodeSampler:
             self._tell(slot, (f"{error.reason}: {error}",))
             self._note(now_ms, slot.kind)
             return
+        except Exception as error:  # noqa: BLE001 - a fault in one source must not end the poller
+            self._tell(slot, (f"UNEXPECTED: {error!r}",))
+            self._note(now_ms, slot.kind)
+            return
         opened = [s.source.description for s in self._slots if s.source is not None]
         equipment = equip(opened)
         place = {chip.uuid: row for row, chip in enumerate(equipment.chips)}
@@ -150,6 +154,10 @@ class NodeSampler:
             self._note(now_ms, slot.kind)
             source.close()
             slot.source, slot.dead = None, error.permanent
+            return
+        except Exception as error:  # noqa: BLE001 - a fault in one source must not end the poller
+            self._tell(slot, (f"UNEXPECTED: {error!r}",))
+            self._note(now_ms, slot.kind)
             return
         readings = [
             reading if reading.chip == NODE else reading._replace(chip=slot.rows[reading.chip])

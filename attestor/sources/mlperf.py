@@ -37,6 +37,8 @@ from attestor.sources.interface import (
 )
 from attestor.sources.registry import Opener
 
+REPLAYS: Final = True
+
 _TRAINING: Final = ["time_ms", "sensor", "watts"]
 _INFERENCE: Final = ["time_local", "watts", "power_factor"]
 ONLY_SENSOR: Final = "node_1"

@@ -27,6 +27,8 @@ from attestor.sources.interface import (
 )
 from attestor.sources.registry import Opener
 
+REPLAYS: Final = False
+
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 SLOW_MS: Final = 1_000
 """Temperature, memory and processes change slowly and cost more to ask for: once a second."""

@@ -1,4 +1,6 @@
-"""Finds sources by kind: a module of this package that has ``open_source`` is one."""
+"""Finds sources by kind: a module of this package that is neither this nor the interface is one.
+
+It has ``REPLAYS``, whether its readings are of another time or a model, and ``configure``."""
 
 import importlib
 import pkgutil
@@ -24,6 +26,8 @@ class Opener(Protocol):
 
 
 class _Module(Protocol):
+    REPLAYS: bool
+
     def configure(self, settings: Settings, window_ms: int) -> Opener: ...
 
 
@@ -33,8 +37,8 @@ def kinds() -> tuple[str, ...]:
     return tuple(sorted(found - _NOT_SOURCES))
 
 
-def configure(settings: Settings, window_ms: int) -> tuple[str, Opener]:
-    """Return the kind of source that ``settings`` ask for, and what opens it.
+def configure(settings: Settings, window_ms: int) -> tuple[str, bool, Opener]:
+    """Return the kind of source that ``settings`` ask for, whether it replays, and what opens it.
 
     ``window_ms`` is the length of a window. Raises ConfigError for an unknown kind or key.
     """
@@ -47,4 +51,4 @@ def configure(settings: Settings, window_ms: int) -> tuple[str, Opener]:
     module = cast("_Module", importlib.import_module(f"{sources.__name__}.{kind}"))
     opener = module.configure(settings, window_ms)
     settings.finish()
-    return kind, opener
+    return kind, module.REPLAYS, opener

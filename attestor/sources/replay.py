@@ -8,6 +8,7 @@ recording's end, the chips are silent.
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from attestor.channels import CHIP_CHANNEL_NAMES, NODE_CHANNEL_NAMES, Reading
 from attestor.errors import RecordingError, SourceError
@@ -21,6 +22,8 @@ from attestor.sources.interface import (
     Telemetry,
 )
 from attestor.sources.registry import Opener
+
+REPLAYS: Final = True
 
 _TELEMETRY = {"recorded": Telemetry.RECORDED, "simulated": Telemetry.SIMULATED}
 

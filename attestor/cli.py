@@ -1,0 +1,185 @@
+"""``stillwatch agent``: attest the chips of a node."""
+
+import json
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+import click
+import structlog
+
+from attestor.agent import Agent
+from attestor.config import AgentConfig, read_config
+from attestor.enrol import enrol
+from attestor.errors import ConfigError
+from attestor.observe import observe
+from attestor.output import output_option, show
+from attestor.preview import Json, Preview, as_text
+from attestor.recording import RecordingReader
+from attestor.settings import Settings, parse_instant
+from attestor.sources.registry import Opener, configure
+from statements.clock import SystemClock, parse_clock
+from statements.keys import write_signing_key
+from statements.ledger_client import LedgerClient
+from statements.signing import SigningKey
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.group()
+def agent() -> None:
+    """Attest the chips of a node: sample, sign, spool, send.
+
+    \b
+    Example:
+      stillwatch agent keygen --key node1.key
+      stillwatch agent preview --config agent.toml
+      stillwatch agent run --config agent.toml
+    """
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+agent.add_command(enrol)
+
+
+@agent.command()
+@click.option("--key", "key_path", type=_FILE, required=True, help="File to write; mode 0600.")
+@output_option
+def keygen(key_path: Path, output: str) -> None:
+    """Draw a node key, and print the node's id.
+
+    \b
+    Example:
+      stillwatch agent keygen --key node1.key
+    """
+    key = SigningKey.generate()
+    write_signing_key(key_path, key)
+    show(output, {"node_id": key.key_id.hex(), "key": str(key_path)})
+
+
+@agent.command()
+@click.option("--config", "config_path", type=_FILE, required=True, help="The agent's TOML file.")
+@click.option("--until", help="Stop after the windows that end by this time (RFC 3339).")
+@click.option("--rehearsal-clock", "clock_text", help="REAL_MS:CLOCK_MS:RATE; rehearsals only.")
+@output_option
+def run(config_path: Path, until: str | None, clock_text: str | None, output: str) -> None:
+    """Attest until stopped. SIGTERM drains: what is spooled is sent first.
+
+    \b
+    Example:
+      stillwatch agent run --config agent.toml
+    """
+    config = read_config(config_path)
+    clock = parse_clock(clock_text, config.log.origin)
+    until_ms = None if until is None else parse_instant(until, "--until")
+    with LedgerClient(config.ledger) as ledger:
+        process = Agent(config, ledger, clock)
+
+        def stop(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal's signature
+            process.stop()
+
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+        outcome = process.run(until_ms)
+    show(
+        output,
+        {
+            "windows": outcome.windows,
+            "acknowledged": outcome.acknowledged,
+            "left_in_spool": outcome.unlogged,
+        },
+    )
+
+
+@agent.command()
+@click.option("--recording", type=_FILE, help="Sample this recording rather than the driver.")
+@click.option("--seconds", type=click.IntRange(1, 3600), default=2, show_default=True)
+@output_option
+def once(recording: Path | None, seconds: int, output: str) -> None:
+    """Sample one short window and print it. Nothing is signed for anybody, nothing is sent.
+
+    \b
+    Example:
+      stillwatch agent once --seconds 2
+    """
+    start_ms = None
+    table: dict[str, object] = {"kind": "nvml"}
+    if recording is not None:
+        RecordingReader(recording).close()
+        start_ms = 0
+        table = {"kind": "replay", "path": str(recording), "at": "1970-01-01T00:00:00Z"}
+    kind, _, opener = configure(Settings(table, "once", Path()), seconds * 1000)
+    preview = _observe(
+        "this node", [(kind, opener)], key=SigningKey.generate(), seconds=seconds, start_ms=start_ms
+    )
+    described: dict[str, Json] = {
+        "telemetry": preview.telemetry,
+        "inventory": preview.inventory,
+        "summary": preview.summary,
+    }
+    show(output, described)
+
+
+@agent.command()
+@click.option("--config", "config_path", type=_FILE, required=True, help="The agent's TOML file.")
+@click.option("--node", "names", multiple=True, help="Only this node; may be repeated.")
+@click.option("--seconds", type=click.IntRange(1, 3600), default=2, show_default=True)
+@click.option("--at", help="Preview a replay at this time of its clock (RFC 3339).")
+@output_option
+def preview(
+    config_path: Path, names: tuple[str, ...], seconds: int, at: str | None, output: str
+) -> None:
+    """Show exactly what would leave each node, and who may read it. Nothing is sent.
+
+    \b
+    Example:
+      stillwatch agent preview --config agent.toml --node rack1-node1
+    """
+    config = read_config(config_path)
+    start_ms = None if at is None else parse_instant(at, "--at")
+    chosen = [node for node in config.nodes if not names or node.name in names]
+    if not chosen:
+        listed = ", ".join(node.name for node in config.nodes)
+        raise ConfigError("UNKNOWN_NODE", f"{config_path}: no such node; there are {listed}")
+    shown: list[Json] = [
+        _observe(
+            node.name, node.sources, key=node.key, seconds=seconds, start_ms=start_ms, config=config
+        ).as_json()
+        for node in chosen
+    ]
+    if output == "json":
+        click.echo(json.dumps(shown, indent=2))
+    else:
+        click.echo("\n\n".join(as_text(one) for one in shown))
+
+
+def _observe(
+    name: str,
+    sources: Sequence[tuple[str, Opener]],
+    *,
+    key: SigningKey,
+    seconds: int,
+    start_ms: int | None,
+    config: AgentConfig | None = None,
+) -> Preview:
+    return observe(
+        name,
+        sources,
+        SystemClock(),
+        key=key,
+        length_ms=seconds * 1000,
+        start_ms=start_ms,
+        origin=config.log.origin if config else "",
+        agreement=config.pins.digest if config else bytes(32),
+    )

@@ -1,0 +1,77 @@
+"""Samples a single window of a node, without sending anything."""
+
+import secrets
+from collections.abc import Sequence
+
+from attestor.agent import SOFTWARE
+from attestor.chain import Chain
+from attestor.errors import SourceError
+from attestor.node import Windows
+from attestor.preview import Preview, describe_inventory, describe_summary
+from attestor.sampler import NodeSampler
+from attestor.sources.registry import Opener
+from attestor.window import Span
+from protos.stillwatch.statement.v1 import inventory_pb2, summary_pb2
+from statements.author import NOTHING, Seen
+from statements.body import decode_body
+from statements.clock import Clock
+from statements.header import decode_header
+from statements.kinds import Kind
+from statements.signing import SigningKey
+
+
+def observe(
+    name: str,
+    sources: Sequence[tuple[str, Opener]],
+    clock: Clock,
+    *,
+    key: SigningKey,
+    length_ms: int,
+    start_ms: int | None = None,
+    origin: str = "",
+    agreement: bytes = bytes(32),
+) -> Preview:
+    """Return what the node would say of one window of ``length_ms``, starting now or at ``start_ms``.
+
+    The statements are signed with ``key`` as they would be, and go nowhere.
+    Raises SourceError when a source cannot be opened.
+    """
+    sampler = NodeSampler(name, sources, length_ms)
+    start = clock.now_ms() if start_ms is None else start_ms
+    due = sampler.poll(start)
+    if sampler.equipment.telemetry is None:
+        sampler.close()
+        for _, opener in sources:
+            opener().close()  # raises what was wrong
+        raise SourceError("NOTHING_TO_READ", f"{name}: no source could be opened")
+    end = start + length_ms
+    while due < end:
+        if start_ms is None:
+            clock.sleep(max(0, due - clock.now_ms()) / 1000)
+            due = sampler.poll(clock.now_ms())
+        else:
+            due = sampler.poll(due)
+    if start_ms is None:
+        clock.sleep(max(0, end - clock.now_ms()) / 1000)
+    sampler.poll(end)
+    chain = Chain(
+        key, origin=origin, agreement=agreement, software=SOFTWARE, draw=secrets.token_bytes
+    )
+    chain.begin(NOTHING)
+    windows = Windows(sampler, chain, length_ms, start)
+    windows.close_one()
+    statements = tuple(statement for _, statement in chain.sign(end, Seen(), windows.life))
+    sampler.close()
+    contents = {
+        Kind(decode_header(statement.header).kind): decode_body(statement.stored)
+        for statement in statements
+    }
+    telemetry = sampler.equipment.telemetry
+    return Preview(
+        node=name,
+        telemetry=telemetry.name.lower() if telemetry else "not said",
+        span=Span(start, end),
+        statements=statements,
+        inventory=describe_inventory(inventory_pb2.Inventory.FromString(contents[Kind.INVENTORY])),
+        summary=describe_summary(summary_pb2.WorkloadSummary.FromString(contents[Kind.SUMMARY])),
+    )
