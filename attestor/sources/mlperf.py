@@ -49,8 +49,8 @@ ONLY_SENSOR: Final = "node_1"
 class PowerLog:
     """The readings of one sensor: times in the log's own milliseconds, rising, and W."""
 
-    times: array[int]
-    watts: array[float]
+    times: "array[int]"
+    watts: "array[float]"
 
     @property
     def period_ms(self) -> int:

@@ -1,0 +1,193 @@
+"""NVML through nvidia-ml-py, unmodified, against a driver that replays a recording and fails on demand."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attestor.channels import Reading
+from attestor.recording import RecordingWriter
+from tests.nvml.driver import flatten
+from tests.unit.attestor.conftest import CHANNELS, header
+
+NOT_SUPPORTED, UNKNOWN, LOST, DRIVER_NOT_LOADED = 3, 999, 15, 9
+
+SCRIPT = """
+import ctypes, json, sys
+from pathlib import Path
+from attestor.errors import SourceError
+from attestor.sources.nvml import NvmlSource
+
+try:
+    source = NvmlSource(period_ms=100, boot_id_path=Path(sys.argv[1]))
+except SourceError as error:
+    print(json.dumps({"reason": error.reason, "message": str(error)}))
+    sys.exit()
+driver = ctypes.CDLL("libnvidia-ml.so.1")
+batches = []
+for at in json.loads(sys.argv[2]):
+    driver.fake_set_time_ms(ctypes.c_longlong(at))
+    batch = source.read(1_000_000 + at)
+    batches.append({
+        "readings": [[r.time_ms, r.chip, dict(r.values)] for r in batch.readings],
+        "failed": list(batch.failed),
+    })
+description = source.description
+print(json.dumps({
+    "chips": [
+        [c.uuid, c.model, c.power_limit_w, c.max_sm_clock_mhz, c.memory_bytes, c.partitioned,
+         c.firmware, sorted(c.channels)]
+        for c in description.chips
+    ],
+    "driver": description.driver,
+    "boot_id": description.boot_id.hex(),
+    "batches": batches,
+}))
+source.close()
+source.close()
+"""
+
+Probe = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def probe(driver: Path, record: Callable[..., Path], tmp_path: Path, root: Path) -> Probe:
+    """Open NVML in a process of its own, and read at the replay times given."""
+
+    def run(
+        *times: int, library: Path | None = driver, fail: str = "", recording: Path | None = None
+    ) -> dict[str, Any]:
+        flatten(recording or record(chips=2, seconds=10), tmp_path / "flat")
+        boot = tmp_path / "boot_id"
+        boot.write_text("01234567-89ab-cdef-0123-456789abcdef\n")
+        environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(root),
+            "FAKE_NVML_DATA": str(tmp_path / "flat"),
+            "FAKE_NVML_FAIL": fail,
+        }
+        if library is not None:
+            environment["LD_LIBRARY_PATH"] = str(library)
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT, str(boot), json.dumps(times)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        assert isinstance(found, dict)
+        return found
+
+    return run
+
+
+def test_values_arrive_in_the_units_of_the_channels(probe: Probe) -> None:
+    found = probe(0, 4_000)
+    assert found["driver"] == "999.99-fake"
+    assert found["boot_id"] == "0123456789abcdef0123456789abcdef"
+    assert found["chips"][1][:7] == [
+        *("GPU-1", "NVIDIA H100 80GB HBM3", 700.0, 1980.0, 85_899_345_920, False),
+        "96.00.00.00.01",
+    ]
+    time_ms, chip, values = found["batches"][1]["readings"][1]
+    assert (time_ms, chip) == (1_004_000, 1)
+    assert values == {
+        "power_w": 310.0,
+        "energy_mj": 1_000_000 + 310 * 4_000,
+        "utilisation": 0.5,
+        "sm_clock_mhz": 1980,
+        "memory_used_bytes": 40_000_000_000,
+        "temperature_c": 55,
+        "processes": 1,
+    }
+
+
+def test_what_changes_slowly_is_asked_for_once_a_second(probe: Probe) -> None:
+    batches = probe(0, 100, 900, 1_000)["batches"]
+    slow = ["temperature_c" in batch["readings"][0][2] for batch in batches]
+    assert slow == [True, False, False, True]
+    assert all("energy_mj" in batch["readings"][0][2] for batch in batches)
+
+
+def test_a_channel_that_is_not_supported_is_not_offered(probe: Probe) -> None:
+    found = probe(0, fail=f"nvmlDeviceGetPowerUsage:{NOT_SUPPORTED}:1")
+    assert "power_w" in found["chips"][0][7]
+    assert "power_w" not in found["chips"][1][7]
+    assert found["batches"][0]["failed"] == []
+    assert "energy_mj" in found["batches"][0]["readings"][1][2]
+
+
+def test_a_symbol_that_an_old_driver_lacks_costs_its_channel(
+    probe: Probe, old_driver: Path
+) -> None:
+    found = probe(0, library=old_driver)
+    assert "energy_mj" not in found["chips"][0][7]
+    assert found["batches"][0]["readings"][0][2]["power_w"] == 300.0
+
+
+def test_a_call_that_fails_midway_costs_only_its_channel(probe: Probe) -> None:
+    found = probe(0, 5_000, fail=f"nvmlDeviceGetTotalEnergyConsumption:{UNKNOWN}:0:3000")
+    before, after = found["batches"]
+    assert "energy_mj" in before["readings"][0][2]
+    assert "energy_mj" not in after["readings"][0][2]
+    assert after["readings"][0][2]["power_w"] == 300.0
+    assert "energy_mj" in after["readings"][1][2]
+    assert "GPU-0 energy_mj" in after["failed"][0]
+
+
+def test_a_lost_device_costs_only_that_chip(probe: Probe) -> None:
+    found = probe(0, 5_000, 6_000, fail=f"*:{LOST}:1:3000")
+    assert [reading[1] for reading in found["batches"][0]["readings"]] == [0, 1]
+    for batch in found["batches"][1:]:
+        assert [reading[1] for reading in batch["readings"]] == [0]
+        assert "GPU-1 is lost" in batch["failed"][0]
+
+
+def test_a_chip_that_is_lost_from_the_start_is_named_and_the_rest_is_read(probe: Probe) -> None:
+    found = probe(0, fail=f"*:{LOST}:0")
+    assert [chip[0] for chip in found["chips"]] == ["GPU-1"]
+    assert "index 0" in found["batches"][0]["failed"][0]
+    assert found["batches"][0]["readings"][0][1] == 0
+
+
+def test_sentinels_of_the_driver_are_missing(
+    probe: Probe, tmp_path: Path, record: Callable[..., Path]
+) -> None:
+    path = tmp_path / "blank.csv.gz"
+    with RecordingWriter(path, header(1), CHANNELS) as writer:
+        writer.write(Reading(0, 0, {}))
+        writer.write(Reading(1_000, 0, {"power_w": 5.0, "sm_clock_mhz": 345}))
+    found = probe(0, 1_000, recording=path)
+    assert found["batches"][0]["readings"] == []
+    assert found["batches"][1]["readings"][0][2] == {"power_w": 5.0, "sm_clock_mhz": 345}
+
+
+def test_a_missing_library_says_what_to_install(probe: Probe, tmp_path: Path) -> None:
+    found = probe(library=None)
+    if "chips" in found:
+        pytest.skip("this machine has NVIDIA's driver")
+    assert found["reason"] == "LIBRARY_NOT_FOUND"
+    assert "install the NVIDIA driver" in found["message"]
+
+
+def test_a_driver_that_is_not_loaded_is_told_from_a_missing_one(probe: Probe) -> None:
+    found = probe(fail=f"nvmlInitWithFlags:{DRIVER_NOT_LOADED}")
+    assert found["reason"] == "DRIVER_FAILED"
+
+
+def test_something_else_under_the_librarys_name_is_refused(probe: Probe, tmp_path: Path) -> None:
+    folder = tmp_path / "other"
+    folder.mkdir()
+    (tmp_path / "empty.c").write_text("int nothing;\n")
+    subprocess.run(
+        ["gcc", "-shared", "-o", str(folder / "libnvidia-ml.so.1"), str(tmp_path / "empty.c")],
+        check=True,
+    )
+    assert probe(library=folder)["reason"] == "SYMBOL_NOT_FOUND"

@@ -1,0 +1,162 @@
+"""Windows: what is summed, what is differenced, what is missing."""
+
+import math
+import struct
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from attestor.channels import NODE, Reading
+from attestor.window import Carried, Rig, Span, align, integrate, summarise
+from statements.features import COLUMN, MISSING_COUNTER, MISSING_SLOT, unpack_rows
+
+SPAN = Span(60_000, 120_000)
+RIG = Rig(bytes(32), chips=2, boot_id=bytes(16), expected_per_s=2.0, sample_ms=1_000)
+
+
+def chip(at: int, row: int = 0, **values: float) -> Reading:
+    return Reading(at, row, values)
+
+
+def slots(data: bytes) -> tuple[int, ...]:
+    return struct.unpack(f"<{len(data) // 2}H", data)
+
+
+def test_features_are_those_of_samples_inside_the_window() -> None:
+    readings = [
+        chip(59_999, power_w=9_000),
+        chip(60_000, power_w=100, tensor_active=0.0, sm_clock_mhz=1000, processes=1),
+        chip(90_000, power_w=300, tensor_active=0.5, sm_clock_mhz=2000, processes=3),
+        chip(120_000, power_w=9_000),
+    ]
+    rig = Rig(bytes(32), 1, bytes(16), 1.0, 60_000)
+    summary, _ = summarise(SPAN, rig, readings, Carried())
+    (row,) = unpack_rows(summary.chip_features, 1)
+    assert row[COLUMN["power_mean"]] == 200
+    assert row[COLUMN["power_max"]] == 300
+    assert row[COLUMN["power_deviation"]] == 100
+    assert row[COLUMN["tensor_bin_0"]] == row[COLUMN["tensor_bin_3"]] == 0.5
+    assert row[COLUMN["sm_clock_mean"]] == 1500
+    assert row[COLUMN["sm_clock_tensor_mean"]] == 2000
+    assert row[COLUMN["processes_max"]] == 3
+    assert math.isnan(row[COLUMN["hmma_active_mean"]])
+    assert math.isnan(row[COLUMN["nvlink_sent"]])
+    assert summary.samples_taken == 2
+    assert summary.largest_gap_ms == 30_000
+
+
+def test_a_mean_is_not_bent_by_irregular_sampling() -> None:
+    crowded = [chip(60_000 + at, power_w=100) for at in range(0, 1_000, 10)]
+    readings = [*crowded, chip(61_000, power_w=300)]
+    rig = Rig(bytes(32), 1, bytes(16), 1.0, 1_000)
+    summary, _ = summarise(Span(60_000, 62_000), rig, readings, Carried())
+    assert unpack_rows(summary.chip_features, 1)[0][COLUMN["power_mean"]] == 200
+
+
+def test_counters_at_the_ends_are_the_last_at_or_before_them() -> None:
+    readings = [
+        chip(60_000, energy_mj=1_000),
+        chip(119_000, energy_mj=5_000),
+        chip(120_001, energy_mj=9_000),
+    ]
+    summary, carried = summarise(SPAN, RIG, readings, Carried())
+    assert list(summary.energy_start_mj) == [1_000, MISSING_COUNTER]
+    assert list(summary.energy_start_at) == [60_000, 0]
+    assert list(summary.energy_end_mj) == [5_000, MISSING_COUNTER]
+    assert list(summary.energy_end_at) == [119_000, 0]
+    after, _ = summarise(Span(120_000, 180_000), RIG, readings[2:], carried)
+    assert list(after.energy_start_mj) == [5_000, MISSING_COUNTER]
+    assert list(after.energy_end_mj) == [9_000, MISSING_COUNTER]
+
+
+def test_a_silent_window_still_carries_the_last_counter() -> None:
+    _, carried = summarise(SPAN, RIG, [chip(100_000, energy_mj=7)], Carried())
+    silent, _ = summarise(Span(120_000, 180_000), RIG, [], carried)
+    assert list(silent.energy_end_mj) == [7, MISSING_COUNTER]
+    assert list(silent.energy_end_at) == [100_000, 0]
+    assert silent.samples_taken == 0
+    assert silent.largest_gap_ms == 60_000
+
+
+def test_without_a_counter_or_power_the_fields_are_empty() -> None:
+    summary, _ = summarise(SPAN, RIG, [chip(60_000, temperature_c=40)], Carried(), ["nvml"])
+    assert not summary.energy_start_mj
+    assert not summary.energy_end_at
+    assert not summary.HasField("power")
+    assert not summary.HasField("node")
+    assert not summary.HasField("sample_root")
+    assert list(summary.failed_sources) == ["nvml"]
+
+
+def test_bytes_moved_are_differences_and_a_reset_is_not_a_number() -> None:
+    readings = [
+        chip(60_000, 0, nvlink_tx_bytes=100, pcie_rx_bytes=50),
+        chip(119_000, 0, nvlink_tx_bytes=400, pcie_rx_bytes=20),
+        Reading(60_000, NODE, {"ib_tx_bytes": 5, "cpu_energy_mj": 1_000}),
+        Reading(119_000, NODE, {"ib_tx_bytes": 12, "cpu_energy_mj": 3_500}),
+    ]
+    summary, _ = summarise(SPAN, RIG, readings, Carried())
+    row = unpack_rows(summary.chip_features, 2)[0]
+    assert row[COLUMN["nvlink_sent"]] == 300
+    assert math.isnan(row[COLUMN["pcie_received"]])
+    assert summary.node.infiniband_sent_bytes == 7
+    assert summary.node.cpu_energy_joules == 2.5
+    assert not summary.node.HasField("ethernet_sent_bytes")
+
+
+def test_slots_are_means_of_their_samples_and_never_interpolated() -> None:
+    readings = [
+        chip(60_000, power_w=100),
+        chip(60_500, power_w=201),
+        chip(62_000, power_w=90_000),
+        Reading(60_100, NODE, {"wall_w": 5_000.4}),
+    ]
+    summary, _ = summarise(SPAN, RIG, readings, Carried())
+    power = slots(summary.power.chips)
+    assert summary.power.slot_ms == 1_000
+    assert len(power) == 120
+    assert power[:4] == (150, MISSING_SLOT, MISSING_SLOT - 1, MISSING_SLOT)
+    assert set(power[60:]) == {MISSING_SLOT}
+    assert slots(summary.power.node)[:2] == (5_000, MISSING_SLOT)
+
+
+def test_wall_energy_stands_two_periods_into_a_gap_and_no_further() -> None:
+    readings = [Reading(at, NODE, {"wall_w": 1_000}) for at in (70_000, 71_000, 100_000)]
+    summary, _ = summarise(SPAN, RIG, readings, Carried())
+    assert summary.node.wall_covered_ms == 1_000 + 2_000 + 2_000
+    assert summary.node.wall_energy_joules == 5_000
+
+
+watts = st.lists(
+    st.tuples(st.integers(0, 300_000), st.floats(1, 20_000)), min_size=1, unique_by=lambda s: s[0]
+).map(sorted)
+
+
+@given(samples=watts, power=st.sampled_from([-3, -1, 1, 4]))
+def test_watts_scaled_by_a_power_of_two_scale_the_joules_exactly(
+    samples: list[tuple[int, float]], power: int
+) -> None:
+    joules, covered = integrate(samples, SPAN, 2_000)
+    scaled = [(at, value * 2.0**power) for at, value in samples]
+    assert integrate(scaled, SPAN, 2_000) == (joules * 2.0**power, covered)
+
+
+@given(samples=watts)
+def test_windows_neither_lose_nor_double_energy(samples: list[tuple[int, float]]) -> None:
+    readings = [Reading(at, NODE, {"wall_w": value}) for at, value in samples]
+    carried, joules, covered = Carried(), 0.0, 0
+    for start in range(0, 360_000, 60_000):
+        due = [r for r in readings if start <= r.time_ms <= start + 60_000]
+        summary, carried = summarise(Span(start, start + 60_000), RIG, due, carried)
+        joules += summary.node.wall_energy_joules
+        covered += summary.node.wall_covered_ms
+    whole, all_covered = integrate(samples, Span(0, 360_000), 2_000)
+    assert covered == all_covered
+    assert math.isclose(joules, whole, rel_tol=1e-12)
+
+
+@given(instant=st.integers(0, 2**45), length=st.sampled_from([1_000, 60_000, 300_000]))
+def test_boundaries_are_multiples_of_the_length(instant: int, length: int) -> None:
+    start = align(instant, length)
+    assert start % length == 0
+    assert start <= instant < start + length
