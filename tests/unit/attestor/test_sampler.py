@@ -1,0 +1,180 @@
+"""The sampler: a source that fails costs its own readings, never the window."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from attestor.chain import Chain
+from attestor.channels import NODE, Reading
+from attestor.errors import SourceError
+from attestor.node import Windows
+from attestor.sampler import NodeSampler
+from attestor.sources.interface import (
+    Batch,
+    ChipDescription,
+    Source,
+    SourceDescription,
+    Telemetry,
+)
+from attestor.sources.replay import ReplaySource
+from attestor.window import Span
+from protos.stillwatch.statement.v1 import inventory_pb2, summary_pb2
+from statements.author import NOTHING, Seen
+from statements.body import decode_body
+from statements.header import decode_header
+from statements.kinds import Kind
+from statements.signing import SigningKey
+
+WINDOW = 60_000
+AT = 1_800_000_000_000
+
+
+class Wall:
+    """A meter of the node's wall that can be made to fail."""
+
+    def __init__(self, telemetry: Telemetry = Telemetry.LIVE) -> None:
+        self.fault: Exception | None = None
+        self.closed = False
+        self.description = SourceDescription(
+            telemetry=telemetry,
+            chips=(ChipDescription("GPU-1", None, frozenset()),),
+            node_channels=frozenset({"wall_w"}),
+            driver=None,
+            boot_id=b"w" * 16,
+            sample_ms=10_000,
+            poll_ms=10_000,
+        )
+
+    def read(self, now_ms: int) -> Batch:
+        if self.fault is not None:
+            raise self.fault
+        return Batch([Reading(now_ms, NODE, {"wall_w": 4_000.0})])
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def windows(*sources: tuple[str, Callable[[], Source]]) -> Windows:
+    chain = Chain(
+        SigningKey.generate(), origin="log", agreement=bytes(32), software="test", draw=bytes
+    )
+    chain.begin(NOTHING)
+    return Windows.begin(NodeSampler("n", sources, WINDOW), chain, window_ms=WINDOW, now_ms=AT)
+
+
+def run(node: Windows, until_ms: int) -> None:
+    now = AT
+    while now <= until_ms:
+        due = node.sampler.poll(now)
+        while node.is_due(now, 0.0, 1.0):
+            node.close_one()
+        now = due
+
+
+def contents(node: Windows, kind: Kind) -> list[bytes]:
+    said = node.chain.sign(0, Seen(), node.life)
+    return [
+        decode_body(statement.stored)
+        for _, statement in said
+        if decode_header(statement.header).kind == kind
+    ]
+
+
+def summaries(node: Windows) -> list[summary_pb2.WorkloadSummary]:
+    return [
+        summary_pb2.WorkloadSummary.FromString(content) for content in contents(node, Kind.SUMMARY)
+    ]
+
+
+def test_two_sources_share_a_window_and_a_chip_they_both_know_is_one_row(
+    record: Callable[..., Path],
+) -> None:
+    path = record(chips=2, seconds=60)
+    node = windows(("replay", lambda: ReplaySource(path, at_ms=AT)), ("wall", Wall))
+    run(node, AT + WINDOW)
+    (summary,) = summaries(node)
+    (inventory,) = contents(node, Kind.INVENTORY)
+    assert [c.uuid for c in inventory_pb2.Inventory.FromString(inventory).chips] == [
+        "GPU-0",
+        "GPU-1",
+    ]
+    assert summary.samples_expected == 180 + 6
+    assert summary.samples_taken == 180 + 6
+    assert node.life.telemetry is Telemetry.SIMULATED
+    assert summary.energy_end_mj[0] - summary.energy_start_mj[0] == 300 * WINDOW
+
+
+@pytest.mark.parametrize("fault", [SourceError("GONE", "the meter is gone"), RuntimeError("a bug")])
+def test_a_source_that_fails_costs_its_own_readings_and_is_named(
+    record: Callable[..., Path], fault: Exception
+) -> None:
+    path = record(chips=2, seconds=120)
+    wall = Wall()
+    node = windows(("replay", lambda: ReplaySource(path, at_ms=AT)), ("wall", lambda: wall))
+    run(node, AT + WINDOW)
+    wall.fault = fault
+    run(node, AT + 2 * WINDOW)
+    first, second = summaries(node)
+    assert list(first.failed_sources) == []
+    assert list(second.failed_sources) == ["wall"]
+    assert second.power.chips
+    assert len(second.energy_end_mj) == 2
+
+
+def test_a_source_that_cannot_be_opened_is_tried_again_and_the_inventory_restated(
+    record: Callable[..., Path],
+) -> None:
+    path = record(chips=2, seconds=180)
+    tries: list[int] = []
+
+    def open_late() -> Source:
+        tries.append(1)
+        if len(tries) < 3:
+            raise SourceError("DRIVER_FAILED", "not yet")
+        return ReplaySource(path, at_ms=AT)
+
+    node = windows(("late", open_late))
+    run(node, AT + 3 * WINDOW)
+    inventories = [inventory_pb2.Inventory.FromString(c) for c in contents(node, Kind.INVENTORY)]
+    assert [len(inventory.chips) for inventory in inventories] == [0, 2]
+    found = summaries(node)
+    assert [list(s.failed_sources) for s in found] == [["late"], [], []]
+    assert [s.samples_taken for s in found] == [0, 180, 180]
+
+
+def test_a_source_that_can_never_work_is_not_tried_again(tmp_path: Path) -> None:
+    tries: list[int] = []
+
+    def never() -> Source:
+        tries.append(1)
+        return ReplaySource(tmp_path / "absent", at_ms=AT)
+
+    node = windows(("replay", never))
+    run(node, AT + 3 * WINDOW)
+    assert len(tries) == 1
+    assert [list(s.failed_sources) for s in summaries(node)] == [["replay"]] * 3
+
+
+def test_a_window_does_not_wait_for_ever_for_a_source_that_hangs() -> None:
+    node = windows(("wall", Wall))
+    node.sampler.poll(AT)
+    end = AT + WINDOW
+    assert not node.is_due(end - 1, 100.0, 2.0)
+    assert not node.is_due(end, 100.0, 2.0)
+    assert not node.is_due(end, 101.9, 2.0)
+    assert node.is_due(end, 102.0, 2.0)
+    node.close_one()
+    (summary,) = summaries(node)
+    assert list(summary.failed_sources) == ["wall"]
+    assert summary.samples_taken == 1
+
+
+def test_readings_after_the_end_wait_for_their_window() -> None:
+    sampler = NodeSampler("n", [("wall", Wall)], WINDOW)
+    for at in range(AT, AT + 90_000, 10_000):
+        sampler.poll(at)
+    first, _ = sampler.collect(Span(AT, AT + WINDOW))
+    second, _ = sampler.collect(Span(AT + WINDOW, AT + 2 * WINDOW))
+    assert first[-1].time_ms == second[0].time_ms == AT + WINDOW
+    assert len(second) == 3
