@@ -1,0 +1,281 @@
+"""The uplink: in order, resumed, freed only on proof, and not fooled by what a ledger says."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from attestor.errors import UplinkError
+from attestor.log_view import LogView
+from attestor.spool import Spool
+from attestor.uplink import Backoff, Uplink, newest_logged
+from protos.stillwatch.statement.v1 import inventory_pb2
+from statements.author import NOTHING, Author, Statement
+from statements.errors import SubmissionError
+from statements.header import decode_header
+from statements.ledger_client import Head, InclusionProof, Receipt, Refusal
+from statements.pins import LedgerPin
+from statements.record import Record, encode_record
+from statements.signing import SigningKey, statement_id
+from tlog.checkpoint import Checkpoint, sign_checkpoint
+from tlog.merkle import consistency_proof, inclusion_proof, leaf_hash, subtree_root
+from tlog.note import Signer
+
+KEY, OTHER = SigningKey.generate(), SigningKey.generate()
+SIGNER = Signer("rehearsal.test", Ed25519PrivateKey.generate())
+PIN = LedgerPin("rehearsal.test", SIGNER.vkey, bytes(32))
+
+
+@dataclass
+class FakeLedger:
+    """A log in memory with a ledger's rules of order, and ways to misbehave."""
+
+    records: list[bytes] = field(default_factory=list)
+    heads: dict[tuple[bytes, bytes], tuple[int, bytes]] = field(default_factory=dict)
+    refuse: dict[bytes, str] = field(default_factory=dict)
+    batches: list[int] = field(default_factory=list)
+    down: bool = False
+    published: int | None = None
+
+    def append(self, statements: Sequence[Statement]) -> list[Receipt | Refusal]:
+        if self.down:
+            raise SubmissionError("UNAVAILABLE", "down")
+        self.batches.append(len(statements))
+        return [self._admit(statement) for statement in statements]
+
+    def _admit(self, statement: Statement) -> Receipt | Refusal:
+        header = decode_header(statement.header)
+        if header.author in self.refuse:
+            return Refusal(self.refuse[header.author], "as told", None)
+        newest, newest_id = self.heads.get((header.author, header.epoch), (-1, NOTHING))
+        if header.sequence <= newest:
+            for index, record in enumerate(self.records):
+                if statement.header in record:
+                    return Receipt(index, record, body_held=True)
+            return Refusal("FORK", "another holds this place", newest + 1)
+        if header.sequence > newest + 1:
+            return Refusal("GAP", "an earlier one is missing", newest + 1)
+        if newest >= 0 and header.previous != newest_id:
+            return Refusal("WRONG_PREVIOUS", "it follows another", newest + 1)
+        record = encode_record(Record(statement.header, statement.signature, 0))
+        self.records.append(record)
+        self.heads[header.author, header.epoch] = (header.sequence, statement.id)
+        return Receipt(len(self.records) - 1, record, body_held=True)
+
+    def author(self, author: bytes) -> tuple[Head, ...]:
+        return tuple(
+            Head(epoch, sequence, id_, index)
+            for index, ((who, epoch), (sequence, id_)) in enumerate(self.heads.items())
+            if who == author
+        )
+
+    @property
+    def size(self) -> int:
+        return len(self.records) if self.published is None else self.published
+
+    def _subtree(self, level: int, index: int) -> bytes:
+        span = self.records[index << level : (index + 1) << level]
+        return subtree_root([leaf_hash(record) for record in span])
+
+    def checkpoint(self) -> bytes:
+        root = subtree_root([leaf_hash(record) for record in self.records[: self.size]])
+        return sign_checkpoint(Checkpoint(PIN.origin, self.size, root), SIGNER)
+
+    def inclusion(self, index: int) -> InclusionProof:
+        path = inclusion_proof(index, self.size, self._subtree)
+        return InclusionProof(self.size, tuple(path), self.checkpoint())
+
+    def consistency(self, from_size: int, to_size: int) -> tuple[bytes, ...]:
+        return tuple(consistency_proof(from_size, to_size, self._subtree))
+
+
+@dataclass
+class Rig:
+    spool: Spool
+    ledger: FakeLedger
+    uplink: Uplink
+    view: LogView
+    now: list[float]
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    spool, ledger, view, now = Spool(tmp_path / "spool"), FakeLedger(), LogView(PIN), [0.0]
+    uplink = Uplink(
+        ledger,
+        view,
+        [(spool, [KEY.key_id, OTHER.key_id])],
+        monotonic=lambda: now[0],
+        draw=lambda: 1.0,
+        checkpoint_every_s=1.0,
+    )
+    return Rig(spool, ledger, uplink, view, now)
+
+
+def fill(spool: Spool, key: SigningKey, number: int, epoch: bytes = b"e" * 16) -> Author:
+    author = Author.opening(key, epoch)
+    said = []
+    for place in range(number):
+        message = inventory_pb2.Inventory(driver=str(place))
+        statement, after = author.say(message, 0, 0, salt=bytes(16))
+        said.append((author, statement))
+        author = after
+    spool.add(said)
+    return author
+
+
+def logged(ledger: FakeLedger, key: SigningKey) -> list[int]:
+    headers = [decode_header(record[3:305]) for record in ledger.records]
+    return [header.sequence for header in headers if header.author == key.key_id]
+
+
+def test_statements_go_up_in_order_and_are_freed_on_proof_alone(rig: Rig) -> None:
+    fill(rig.spool, KEY, 5)
+    fill(rig.spool, OTHER, 3)
+    rig.ledger.published = 0
+    assert rig.uplink.round()
+    assert logged(rig.ledger, KEY) == [0, 1, 2, 3, 4]
+    assert logged(rig.ledger, OTHER) == [0, 1, 2]
+    assert rig.spool.count() == (0, 8)
+    rig.ledger.published, rig.now[0] = 6, 1.0
+    assert not rig.uplink.round()
+    assert rig.spool.count() == (0, 2)
+    rig.ledger.published, rig.now[0] = None, 2.0
+    rig.uplink.round()
+    assert rig.spool.count() == (0, 0)
+    assert rig.uplink.seen.size == 8
+    assert rig.spool.seen(rig.view.log) == rig.uplink.seen
+
+
+def test_an_outage_loses_nothing_and_a_lost_acknowledgement_doubles_nothing(rig: Rig) -> None:
+    fill(rig.spool, KEY, 4)
+    rig.ledger.down = True
+    with pytest.raises(SubmissionError):
+        rig.uplink.round()
+    rig.ledger.down = False
+    rig.ledger.append([item.statement for item in rig.spool.unlogged(KEY.key_id, 2)])
+    rig.uplink.round()
+    assert logged(rig.ledger, KEY) == [0, 1, 2, 3]
+    assert rig.spool.count()[0] == 0
+
+
+def test_a_gap_is_sent_again_from_the_sequence_wanted(rig: Rig) -> None:
+    fill(rig.spool, KEY, 4)
+    items = rig.spool.unlogged(KEY.key_id, 9)
+    rig.ledger.append([items[0].statement])
+    rig.spool.acknowledge([(item.place, item.sequence, b"r") for item in items[:3]])
+    assert not rig.uplink.send()
+    assert [item.sequence for item in rig.spool.unlogged(KEY.key_id, 9)] == [1, 2, 3]
+    rig.now[0] = 1.0
+    assert rig.uplink.send()
+    assert logged(rig.ledger, KEY) == [0, 1, 2, 3]
+
+
+def test_a_gap_that_cannot_be_filled_opens_a_new_epoch(rig: Rig) -> None:
+    fill(rig.spool, KEY, 3)
+    items = rig.spool.unlogged(KEY.key_id, 9)
+    rig.spool.free([items[0].place])
+    rig.uplink.send()
+    wedge = rig.uplink.wedges.get(block=False)
+    assert (wedge.author, wedge.previous, wedge.reason) == (KEY.key_id, NOTHING, "GAP")
+
+
+def test_a_fork_holds_the_author_until_its_chain_has_opened_again(rig: Rig) -> None:
+    fill(rig.spool, KEY, 2)
+    fill(rig.spool, OTHER, 1)
+    mine = Author.opening(KEY, b"e" * 16)
+    stray, _ = mine.say(inventory_pb2.Inventory(driver="stray"), 0, 0, salt=bytes(16))
+    rig.ledger.append([stray])
+    rig.uplink.send()
+    wedge = rig.uplink.wedges.get(block=False)
+    assert wedge.reason == "FORK"
+    assert wedge.previous == statement_id(stray.header)
+    assert logged(rig.ledger, OTHER) == [0]
+    rig.now[0] = 100.0
+    before = len(rig.ledger.batches)
+    assert not rig.uplink.send()
+    assert len(rig.ledger.batches) == before
+    rig.uplink.release(KEY.key_id)
+    rig.uplink.send()
+    assert len(rig.ledger.batches) == before + 1
+
+
+def test_a_node_that_is_not_enrolled_yet_waits_and_holds_up_nobody(rig: Rig) -> None:
+    fill(rig.spool, KEY, 2)
+    fill(rig.spool, OTHER, 2)
+    rig.ledger.refuse[KEY.key_id] = "UNKNOWN_KEY"
+    assert rig.uplink.send()
+    assert logged(rig.ledger, OTHER) == [0, 1]
+    assert not rig.uplink.send()
+    assert len(rig.ledger.batches) == 1
+    rig.ledger.refuse.clear()
+    rig.now[0] = 0.3
+    assert rig.uplink.send()
+    assert logged(rig.ledger, KEY) == [0, 1]
+
+
+def test_an_acknowledgement_of_something_else_is_refused(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(rig.spool, KEY, 1)
+    fill(rig.spool, OTHER, 1)
+    stray = rig.spool.unlogged(OTHER.key_id, 1)[0].statement
+    wrong = encode_record(Record(stray.header, stray.signature, 0))
+    for record in (wrong, wrong[:-1]):
+        answer = [Receipt(0, record, body_held=True)] * 2
+        monkeypatch.setattr(rig.ledger, "append", lambda _, answer=answer: answer)
+        with pytest.raises(UplinkError) as caught:
+            rig.uplink.send()
+        assert caught.value.reason == "BAD_RECEIPT"
+    assert rig.spool.count() == (2, 0)
+
+
+def test_a_record_that_the_log_does_not_hold_is_never_freed(rig: Rig) -> None:
+    fill(rig.spool, KEY, 4)
+    rig.ledger.published = 0
+    rig.uplink.round()
+    rig.ledger.published = None
+    rig.ledger.records[2] = rig.ledger.records[2][:-1] + b"\x01"
+    rig.now[0] = 1.0
+    with pytest.raises(UplinkError, match="does not hold record 2"):
+        rig.uplink.round()
+    assert 2 in [item.log_index for item in rig.spool.unproven(9, 9)]
+
+
+def test_a_log_that_shrinks_forks_or_is_signed_by_another_is_refused(rig: Rig) -> None:
+    fill(rig.spool, KEY, 5)
+    rig.uplink.round()
+    seen = rig.uplink.seen
+    rig.ledger.published = 3
+    with pytest.raises(UplinkError) as shrank:
+        rig.uplink.look()
+    rig.ledger.published = None
+    rig.ledger.records[0] = b"another"
+    with pytest.raises(UplinkError) as forked:
+        rig.uplink.look()
+    rig.ledger.records.append(b"more")
+    with pytest.raises(UplinkError) as extended:
+        rig.uplink.look()
+    stranger = Signer("rehearsal.test", Ed25519PrivateKey.generate())
+    note = sign_checkpoint(Checkpoint(PIN.origin, 9, bytes(32)), stranger)
+    with pytest.raises(UplinkError):
+        rig.view.advance(note, rig.ledger.consistency)
+    assert shrank.value.reason == "LOG_SHRANK"
+    assert forked.value.reason == extended.value.reason == "ROOT_MISMATCH"
+    assert rig.uplink.seen == seen
+
+
+def test_waits_double_up_to_a_limit_and_are_spread() -> None:
+    backoff = Backoff(0.1, 1.0, lambda: 1.0)
+    assert [round(backoff.fail(), 3) for _ in range(6)] == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
+    backoff.succeed()
+    assert backoff.fail() == 0.1
+    assert Backoff(0.1, 1.0, lambda: 0.0).fail() == 0.05
+
+
+def test_the_newest_logged_statement_is_the_one_highest_in_the_log() -> None:
+    assert newest_logged(()) == NOTHING
+    heads = (Head(b"a", 9, b"old", 3), Head(b"b", 0, b"new", 7))
+    assert newest_logged(heads) == b"new"
