@@ -1,0 +1,214 @@
+"""The whole agent in one process, against a ledger in memory, on a scaled clock."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from attestor.agent import Agent, Outcome
+from attestor.config import AgentConfig, NodeConfig
+from attestor.errors import SpoolError
+from attestor.sources.interface import Source
+from attestor.sources.replay import ReplaySource
+from attestor.spool import Spool
+from protos.stillwatch.statement.v1 import summary_pb2
+from statements.body import decode_body
+from statements.clock import ScaledClock
+from statements.header import Header, decode_header
+from statements.kinds import Kind
+from statements.pins import Pins
+from statements.record import decode_record
+from statements.signing import SigningKey
+from tests.unit.attestor.fake_ledger import PIN, FakeLedger
+
+WINDOW = 60_000
+AT = 1_800_000_000_000
+RATE = 600.0
+Run = Callable[..., Outcome]
+
+
+class LateClock:
+    """Stands still until it is first slept on, so that a slow start costs no window."""
+
+    def __init__(self, at_ms: int = AT - 1_000) -> None:
+        self._at_ms = at_ms
+        self._running: ScaledClock | None = None
+
+    def now_ms(self) -> int:
+        return self._at_ms if self._running is None else self._running.now_ms()
+
+    def sleep(self, seconds: float) -> None:
+        if self._running is None:
+            self._running = ScaledClock(time.time_ns() // 1_000_000, self._at_ms, RATE)
+        self._running.sleep(seconds)
+
+
+clock = LateClock
+
+
+def config(folder: Path, openers: dict[str, Callable[[], Source]]) -> AgentConfig:
+    pins = Pins(
+        digest=b"a" * 32,
+        agreement_id="test",
+        by_key={},
+        ledgers=(PIN,),
+        witness_policy="quorum none\n",
+        window_ms=WINDOW,
+        late_grace_ms=600_000,
+        tick_ms=WINDOW,
+    )
+    nodes = tuple(
+        NodeConfig(name, SigningKey.generate(), folder / "spool", (("replay", opener),))
+        for name, opener in openers.items()
+    )
+    return AgentConfig("nowhere", pins, PIN, nodes, 0.5, 3.0, 0.05)
+
+
+def headers(ledger: FakeLedger, author: bytes) -> list[Header]:
+    found = [decode_header(decode_record(record).header) for record in ledger.records]
+    return [header for header in found if header.author == author]
+
+
+@pytest.fixture
+def replay(record: Callable[..., Path]) -> Callable[[], Source]:
+    path = record(chips=2, seconds=180)
+    return lambda: ReplaySource(path, at_ms=AT)
+
+
+def test_every_window_is_attested_once_and_in_order(
+    tmp_path: Path, replay: Callable[[], Source]
+) -> None:
+    settings = config(tmp_path, {"n1": replay, "n2": replay})
+    ledger = FakeLedger()
+    outcome = Agent(settings, ledger, clock()).run(AT + 4 * WINDOW)
+    assert outcome == Outcome(windows=8, acknowledged=12, unlogged=0)
+    for node in settings.nodes:
+        said = headers(ledger, node.key.key_id)
+        assert [h.kind for h in said] == [Kind.OPENING, Kind.INVENTORY] + [Kind.SUMMARY] * 4
+        assert [h.sequence for h in said] == list(range(6))
+        assert [h.start_ms for h in said[2:]] == [AT + k * WINDOW for k in range(4)]
+    assert {h.seen_size for h in headers(ledger, settings.nodes[0].key.key_id)} != {0}
+
+
+def test_a_recordings_end_is_silence_and_not_a_loop(
+    tmp_path: Path, replay: Callable[[], Source]
+) -> None:
+    settings = config(tmp_path, {"n1": replay})
+    ledger, bodies = FakeLedger(), dict[int, bytes]()
+    append = ledger.append
+
+    def keep(statements):  # type: ignore[no-untyped-def] # as append
+        for statement in statements:
+            header = decode_header(statement.header)
+            if header.kind == Kind.SUMMARY:
+                bodies[header.start_ms] = decode_body(statement.stored)
+        return append(statements)
+
+    ledger.append = keep  # type: ignore[method-assign] # listens in
+    Agent(settings, ledger, clock()).run(AT + 5 * WINDOW)
+    summaries = [summary_pb2.WorkloadSummary.FromString(bodies[at]) for at in sorted(bodies)]
+    assert [summary.samples_taken for summary in summaries] == [180, 180, 180, 3, 0]
+    assert [summary.largest_gap_ms for summary in summaries] == [
+        1_000,
+        1_000,
+        1_000,
+        WINDOW,
+        WINDOW,
+    ]
+    assert summaries[4].energy_end_at[0] == AT + 180_000
+
+
+def test_an_outage_of_the_ledger_costs_nothing(
+    tmp_path: Path, replay: Callable[[], Source]
+) -> None:
+    settings = config(tmp_path, {"n1": replay})
+    ledger = FakeLedger()
+    agent = Agent(settings, ledger, clock())
+    threading.Timer(0.12, lambda: setattr(ledger, "down", True)).start()
+    threading.Timer(0.3, lambda: setattr(ledger, "down", False)).start()
+    outcome = agent.run(AT + 4 * WINDOW)
+    assert outcome.unlogged == 0
+    assert [h.sequence for h in headers(ledger, settings.nodes[0].key.key_id)] == list(range(6))
+
+
+def test_a_restart_opens_a_new_epoch_after_the_newest_statement(
+    tmp_path: Path, replay: Callable[[], Source]
+) -> None:
+    settings = config(tmp_path, {"n1": replay})
+    ledger = FakeLedger()
+    Agent(settings, ledger, clock()).run(AT + WINDOW)
+    (tmp_path / "spool").unlink()
+    Agent(settings, ledger, clock(AT + 2 * WINDOW - 1_000)).run(AT + 3 * WINDOW)
+    said = headers(ledger, settings.nodes[0].key.key_id)
+    openings = [h for h in said if h.kind == Kind.OPENING]
+    assert len({h.epoch for h in openings}) == 2
+    assert openings[0].previous == bytes(32)
+    assert openings[1].previous == ledger.heads[said[0].author, said[0].epoch][1]
+
+
+def test_an_epoch_that_cannot_go_on_is_restated_in_a_new_one(
+    tmp_path: Path, replay: Callable[[], Source]
+) -> None:
+    settings = config(tmp_path, {"n1": replay})
+    author = settings.nodes[0].key.key_id
+    ledger = FakeLedger(refuse={author: "WRONG_PREVIOUS"})
+    agent = Agent(settings, ledger, clock())
+    threading.Timer(0.25, ledger.refuse.clear).start()
+    outcome = agent.run(AT + 4 * WINDOW)
+    assert outcome.unlogged == 0
+    said = headers(ledger, author)
+    assert len({h.epoch for h in said}) == 1
+    starts = [h.start_ms for h in said if h.kind == Kind.SUMMARY]
+    assert starts == [AT + k * WINDOW for k in range(4)]
+
+
+def test_a_full_disk_keeps_windows_in_memory_until_there_is_room(
+    tmp_path: Path, replay: Callable[[], Source], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = config(tmp_path, {"n1": replay})
+    ledger = FakeLedger()
+    add, tries = Spool.add, list[int]()
+
+    def full(self: Spool, *arguments: object, **options: object) -> None:
+        tries.append(1)
+        if len(tries) < 3:
+            raise SpoolError("SPOOL_FULL", "no room")
+        add(self, *arguments, **options)  # type: ignore[arg-type] # passed on as they came
+
+    monkeypatch.setattr(Spool, "add", full)
+    outcome = Agent(settings, ledger, clock()).run(AT + 4 * WINDOW)
+    assert len(tries) >= 3
+    assert (outcome.windows, outcome.unlogged) == (4, 0)
+    said = headers(ledger, settings.nodes[0].key.key_id)
+    assert [h.sequence for h in said] == list(range(6))
+
+
+def test_being_told_to_stop_drains_what_is_spooled(
+    tmp_path: Path, replay: Callable[[], Source]
+) -> None:
+    settings = config(tmp_path, {"n1": replay})
+    ledger = FakeLedger()
+    agent = Agent(settings, ledger, clock())
+    threading.Timer(0.3, agent.stop).start()
+    outcome = agent.run()
+    assert outcome.windows >= 1
+    assert outcome.unlogged == 0
+    assert len(headers(ledger, settings.nodes[0].key.key_id)) == outcome.windows + 2
+
+
+def test_a_source_that_hangs_costs_readings_and_never_a_window(
+    tmp_path: Path, replay: Callable[[], Source]
+) -> None:
+    released = threading.Event()
+
+    def hang() -> Source:
+        released.wait()
+        return replay()
+
+    settings = config(tmp_path, {"n1": replay, "n2": hang})
+    ledger = FakeLedger()
+    outcome = Agent(settings, ledger, clock()).run(AT + 2 * WINDOW)
+    released.set()
+    assert outcome == Outcome(windows=4, acknowledged=8, unlogged=0)
