@@ -1,0 +1,1 @@
+"""Workload models: what chips are asked to do, second by second. One file each."""
