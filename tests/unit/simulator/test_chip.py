@@ -1,4 +1,5 @@
 import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -40,7 +41,7 @@ def test_a_chip_keeps_within_its_power_limit_by_lowering_its_clock(activity: Act
 def test_counters_never_go_back_and_readings_stay_in_range(done: list[Activity]) -> None:
     chip = Chip(H100, "GPU-0", random.Random(0))
     readings = [chip.second(activity) for activity in done]
-    for before, after in zip(readings, readings[1:], strict=False):
+    for before, after in pairwise(readings):
         assert after["energy_mj"] > before["energy_mj"]
         assert after["nvlink_tx_bytes"] >= before["nvlink_tx_bytes"]
     for reading in readings:
