@@ -1,0 +1,1 @@
+"""Agreements and reference data that the verifier reads: data, not code."""
