@@ -56,7 +56,9 @@ def parse_quantity(text: str, dimension: Dimension) -> float:
     """
     found = _QUANTITY.fullmatch(text)
     if found is None:
-        raise UnitError("NO_UNIT", f"{text!r} is not a number and a unit: write {_example(dimension)}")
+        raise UnitError(
+            "NO_UNIT", f"{text!r} is not a number and a unit: write {_example(dimension)}"
+        )
     unit = UNITS.get(found[2])
     if unit is None:
         near = difflib.get_close_matches(found[2], _names(dimension), 1, 0.4)

@@ -71,7 +71,10 @@ def test_no_larger_set_would_do(
 
 @given(sets, sets, all_terms, worlds)
 def test_another_accession_never_puts_a_member_out(
-    acceded: frozenset[str], more: frozenset[str], wants: dict[str, Terms], world: dict[str, Standing]
+    acceded: frozenset[str],
+    more: frozenset[str],
+    wants: dict[str, Terms],
+    world: dict[str, Standing],
 ) -> None:
     assert greatest_fixed_point(acceded, wants, world) <= greatest_fixed_point(
         acceded | more, wants, world

@@ -1,0 +1,274 @@
+"""The TOML of an agreement, table by table, and its reading into :mod:`verifier.agreement.model`.
+
+Every unknown key is an error that names the place and the nearest key that exists: a typo must not silently drop a
+term.
+"""
+
+import difflib
+import re
+import tomllib
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_core import ErrorDetails
+
+from verifier.agreement.errors import AgreementError
+
+Id = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+"""How parties, signers and obligations are called."""
+Variable = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+"""How indicators are called: conditions must be able to spell it."""
+Key = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+Line = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+Count = Annotated[int, Field(ge=1, le=1000)]
+
+
+class Table(BaseModel):
+    """A TOML table: no key beyond those listed, no value coerced."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class AgreementTable(Table):
+    """``[agreement]``."""
+
+    id: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")]
+    version: Count
+    title: Line
+    rehearsal: bool = False
+    chip_table: Key | None = None
+
+
+class AtLeastTable(Table):
+    """``at_least = { count = 2, of = [...] }``."""
+
+    count: Count
+    of: Annotated[list["TermsTable"], Field(min_length=1, max_length=100)]
+
+
+class TermsTable(Table):
+    """One node of ``accedes_if``; exactly one key."""
+
+    all_of: Annotated[list["TermsTable"], Field(min_length=1, max_length=100)] | None = None
+    any_of: Annotated[list["TermsTable"], Field(min_length=1, max_length=100)] | None = None
+    at_least: AtLeastTable | None = None
+    party: Id | None = None
+    jurisdiction: Line | None = None
+    parties: Count | None = None
+    jurisdictions: Count | None = None
+    declared_share: str | None = None
+
+
+class PartyTable(Table):
+    """``[[parties]]``."""
+
+    id: Id
+    name: Line
+    key: Key
+    jurisdiction: Line
+    declared_h100e: str
+    affiliates: list[Line] = []
+    accedes_if: TermsTable | None = None
+
+
+class SignerTable(Table):
+    """``[[evaluators]]``, ``[[adjudicators]]`` and ``[[verifiers]]``."""
+
+    id: Id
+    key: Key
+    name: Line | None = None
+
+
+class LedgerTable(Table):
+    """``[[ledgers]]``."""
+
+    origin: Line
+    vkey: Line
+    key: Key
+
+
+class WitnessesTable(Table):
+    """``[witnesses]``: C2SP tlog-policy text."""
+
+    policy: Annotated[str, StringConstraints(min_length=1, max_length=10_000)]
+
+
+class WindowsTable(Table):
+    """``[windows]``."""
+
+    length: str
+    late_grace: str
+    tick: str
+
+
+class IndicatorTable(Table):
+    """``[[indicators]]``."""
+
+    id: Variable
+    title: Line
+    unit: Line
+    source: Line
+    evaluators: Annotated[list[Id], Field(min_length=1)]
+    signers: Count
+    report_every: str | None = None
+
+
+class TriggerTable(Table):
+    """``[trigger]``."""
+
+    condition: Annotated[str, StringConstraints(min_length=1, max_length=2000)]
+
+
+class LiftTable(Table):
+    """``[lift]``."""
+
+    condition: Annotated[str, StringConstraints(min_length=1, max_length=2000)]
+    requires_rulings: bool = True
+
+
+class ConflictTable(Table):
+    """``[[panel.conflicts]]``."""
+
+    adjudicator: Id
+    parties: Annotated[list[Id], Field(min_length=1)]
+
+
+class PanelTable(Table):
+    """``[panel]``."""
+
+    members: Annotated[list[Id], Field(min_length=1)]
+    quorum: Count
+    ruling_deadline: str
+    conflicts: list[ConflictTable] = []
+
+
+class StagesTable(Table):
+    """``[stages]``: durations."""
+
+    notice: str
+    winding_down: str
+    min_dwell: str
+    lifting: str
+
+
+class MembershipTable(Table):
+    """``[membership]``."""
+
+    withdrawal_notice: str
+    cure: str
+
+
+class ObligationTable(Table):
+    """``[[obligations]]``."""
+
+    id: Id
+    stages: Annotated[
+        list[Literal["armed", "noticed", "winding_down", "in_force", "lifting"]],
+        Field(min_length=1),
+    ]
+    measure: Literal["training_flop", "coverage"]
+    scope: Literal["party", "site", "node"]
+    limit: str
+    cure: str | None = None
+    trust: Literal["meters", "counters"]
+    aspirational: bool = False
+    parties: Annotated[list[Id], Field(min_length=1)] | None = None
+
+
+class BudgetTable(Table):
+    """``[budget]``."""
+
+    false_alarms_per_party_year: Annotated[float, Field(gt=0, le=1)]
+
+
+class DisclosureTable(Table):
+    """``[disclosure]``."""
+
+    summaries: Literal["public"]
+
+
+class Document(Table):
+    """The whole file."""
+
+    agreement: AgreementTable
+    parties: Annotated[list[PartyTable], Field(min_length=1, max_length=100)]
+    evaluators: list[SignerTable] = []
+    adjudicators: list[SignerTable] = []
+    verifiers: list[SignerTable] = []
+    ledgers: Annotated[list[LedgerTable], Field(min_length=1, max_length=16)]
+    witnesses: WitnessesTable
+    windows: WindowsTable
+    indicators: Annotated[list[IndicatorTable], Field(min_length=1, max_length=100)]
+    trigger: TriggerTable
+    lift: LiftTable
+    panel: PanelTable
+    stages: StagesTable
+    membership: MembershipTable
+    obligations: Annotated[list[ObligationTable], Field(min_length=1, max_length=100)]
+    budget: BudgetTable
+    disclosure: DisclosureTable = DisclosureTable(summaries="public")
+
+
+def read_document(text: bytes) -> Document:
+    """Return the tables of an agreement.
+
+    Raises :class:`AgreementError` with every place that is wrong, one a line.
+    """
+    try:
+        tree = tomllib.loads(text.decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise AgreementError("NOT_TOML", f"the agreement is not TOML: {error}") from None
+    except RecursionError:
+        raise AgreementError("NOT_TOML", "the agreement nests too deeply to be read") from None
+    try:
+        return Document.model_validate(tree)
+    except ValidationError as error:
+        problems = sorted(
+            error.errors(include_url=False, include_input=True),
+            key=lambda problem: (
+                problem["type"] != "extra_forbidden"
+            ),  # a typo explains what is missing
+        )
+        reason = (
+            "UNKNOWN_KEY" if any(p["type"] == "extra_forbidden" for p in problems) else "SCHEMA"
+        )
+        raise AgreementError(reason, "; ".join(_explain(problem) for problem in problems)) from None
+
+
+def _explain(problem: ErrorDetails) -> str:
+    place = problem["loc"]
+    where = re.sub(r"\.\[", "[", ".".join(f"[{p}]" if isinstance(p, int) else p for p in place))
+    if problem["type"] == "extra_forbidden":
+        key = str(place[-1])
+        near = difflib.get_close_matches(key, _keys_at(place[:-1]), 1, 0.5)
+        hint = (
+            f"did you mean {near[0]!r}?" if near else f"keys are {', '.join(_keys_at(place[:-1]))}"
+        )
+        return f"{where}: there is no such key; {hint}"
+    if problem["type"] == "missing":
+        return f"{where}: is missing"
+    return f"{where}: {problem['msg']} (got {problem['input']!r:.60})"
+
+
+def _keys_at(place: tuple[int | str, ...]) -> list[str]:
+    """Return the keys that the table at a place may have."""
+    table: type[Table] = Document
+    for step in place:
+        if isinstance(step, int):
+            continue
+        found = _tables_in(table.model_fields[step].annotation)
+        if found is None:
+            return []
+        table = found
+    return list(table.model_fields)
+
+
+def _tables_in(annotation: object) -> type[Table] | None:
+    """Return the table class inside an annotation such as ``list[X] | None``."""
+    if isinstance(annotation, type) and issubclass(annotation, Table):
+        return annotation
+    for inner in getattr(annotation, "__args__", ()):
+        found = _tables_in(inner)
+        if found is not None:
+            return found
+    return None
