@@ -6,7 +6,8 @@ point, reached by dropping the unsatisfied until none is left. Nobody needs to g
 for the other are both in. The party itself counts among the members that its terms speak of.
 """
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -79,7 +80,9 @@ Terms: TypeAlias = (
 """What a party's accession depends on."""
 
 
-def met(terms: Terms, members: Set[str], everyone: Mapping[str, Standing]) -> bool:
+def met(  # noqa: PLR0911 - one return a kind of term
+    terms: Terms, members: AbstractSet[str], everyone: Mapping[str, Standing]
+) -> bool:
     """Return whether a set of members meets terms; ``everyone`` holds all parties to the text."""
     match terms:
         case Always():
@@ -101,7 +104,7 @@ def met(terms: Terms, members: Set[str], everyone: Mapping[str, Standing]) -> bo
 
 
 def greatest_fixed_point(
-    acceded: Set[str], terms: Mapping[str, Terms], everyone: Mapping[str, Standing]
+    acceded: AbstractSet[str], terms: Mapping[str, Terms], everyone: Mapping[str, Standing]
 ) -> frozenset[str]:
     """Return the largest subset of those who acceded in which every party's terms are met."""
     members = frozenset(acceded)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from statements.pins import Pins
-from verifier.agreement.membership import Always, Terms
+from verifier.agreement.membership import Terms
 
 
 class Stage(Enum):
@@ -60,8 +60,8 @@ class Party:
     key: bytes
     jurisdiction: str
     declared_h100e: float
-    affiliates: tuple[str, ...] = ()
-    accedes_if: Terms = Always()
+    affiliates: tuple[str, ...]
+    accedes_if: Terms
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,7 +171,9 @@ def _party(row: schema.PartyTable, place: str) -> Party:
     )
 
 
-def _terms(node: schema.TermsTable, place: str) -> membership.Terms:
+def _terms(  # noqa: PLR0911 - one return a kind of term
+    node: schema.TermsTable, place: str
+) -> membership.Terms:
     given = node.model_dump(exclude_none=True)
     if len(given) != 1:
         raise AgreementError(

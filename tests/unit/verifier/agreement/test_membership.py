@@ -38,7 +38,7 @@ terms = st.recursive(
 worlds = st.fixed_dictionaries(
     {name: st.builds(Standing, st.sampled_from(LANDS), st.floats(0, 1e6)) for name in NAMES}
 )
-all_terms = st.fixed_dictionaries({name: terms for name in NAMES})
+all_terms = st.fixed_dictionaries(dict.fromkeys(NAMES, terms))
 sets = st.frozensets(st.sampled_from(NAMES))
 
 
