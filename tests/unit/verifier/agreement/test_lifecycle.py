@@ -1,4 +1,5 @@
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -290,4 +291,4 @@ def test_spans_cover_the_life_without_gap_or_overlap(
     state = at(agreement, START + events, now)
     spans = stage_spans(state)
     assert sum(span.to_ms - span.from_ms for span in spans) == now - state.began_ms
-    assert all(a.to_ms == b.from_ms for a, b in zip(spans, spans[1:], strict=False))
+    assert all(a.to_ms == b.from_ms for a, b in pairwise(spans))
