@@ -1,0 +1,1 @@
+"""Workload: periods in slotted power, and whether many nodes share them."""
