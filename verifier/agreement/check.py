@@ -1,0 +1,181 @@
+"""Whether an agreement that parses also makes sense: what it could never show, and what its parties should know."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from verifier.agreement.conditions import compile_condition
+from verifier.agreement.membership import Standing, greatest_fixed_point
+from verifier.agreement.model import Agreement, Measure, Stage
+from verifier.agreement.verifiability import SmallestCap, smallest_cap
+
+_QUORUM_NONE = re.compile(r"^\s*quorum\s+none\s*$", re.MULTILINE)
+
+
+class Level(Enum):
+    """How bad a remark is: an error refuses the agreement."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something to know about an agreement: a stable code, the place in the text, and words for people."""
+
+    level: Level
+    reason: str
+    place: str
+    message: str
+
+
+def check_agreement(agreement: Agreement) -> tuple[Remark, ...]:
+    """Return what there is to say about an agreement, errors first."""
+    remarks = [
+        *_reachable(agreement),
+        *_verifiable(agreement),
+        *_singled_out(agreement),
+        *_witnessed(agreement),
+        *_rulable(agreement),
+        *_independent(agreement),
+    ]
+    return tuple(sorted(remarks, key=lambda remark: list(Level).index(remark.level)))
+
+
+def _reachable(agreement: Agreement) -> Iterator[Remark]:
+    """Even with everybody in, are everybody's terms met?"""
+    everyone = {p.id: Standing(p.jurisdiction, p.declared_h100e) for p in agreement.parties}
+    terms = {party.id: party.accedes_if for party in agreement.parties}
+    members = greatest_fixed_point(frozenset(everyone), terms, everyone)
+    for party in everyone:
+        if party not in members:
+            yield Remark(
+                Level.ERROR,
+                "UNREACHABLE_TERMS",
+                f"parties.{party}.accedes_if",
+                f"{party} can never be in: its terms are not met even when everybody accedes",
+            )
+
+
+def _verifiable(agreement: Agreement) -> Iterator[Remark]:
+    for duty in agreement.obligations:
+        if duty.measure is not Measure.TRAINING_FLOP:
+            continue
+        place = f"obligations.{duty.id}.limit"
+        if Stage.ARMED in duty.stages:
+            yield Remark(
+                Level.WARNING,
+                "UNBOUNDED_CAP",
+                place,
+                "an armed agreement has no length, so no smallest verifiable value of this cap can be given",
+            )
+        least = _worst(agreement, duty.id)
+        if least is None or least.span_ms == 0:
+            continue
+        days = least.span_ms / 86_400_000
+        told = (
+            f"over {days:.3g} d at {least.coverage:.4g} coverage, {least.party} could not be shown to have kept less "
+            f"than {least.flop:.2g} FLOP"
+        )
+        if duty.limit < least.flop and not duty.aspirational:
+            yield Remark(
+                Level.ERROR,
+                "CAP_NOT_VERIFIABLE",
+                place,
+                f"{duty.limit:.2g} FLOP is below what the evidence could verify: {told}; raise it, add evidence, or "
+                "set aspirational = true",
+            )
+            continue
+        if duty.limit < least.flop:
+            told = f"{told}; the cap is aspirational: it can be found violated, hardly ever kept"
+        yield Remark(Level.NOTE, "SMALLEST_CAP", place, told)
+        if least.flop <= duty.limit < least.energy_only_flop:
+            yield Remark(
+                Level.WARNING,
+                "NEEDS_ACTIVITY",
+                place,
+                f"where nodes report energy but no activity, even idle chips leave {least.energy_only_flop:.2g} FLOP "
+                "open: the cap then stays unresolved",
+            )
+
+
+def _worst(agreement: Agreement, duty_id: str) -> SmallestCap | None:
+    """Return the smallest verifiable cap of the bound party for which it is largest."""
+    duty = next(duty for duty in agreement.obligations if duty.id == duty_id)
+    bound = [p for p in agreement.parties if duty.parties is None or p.id in duty.parties]
+    caps = [smallest_cap(agreement, duty, party) for party in bound]
+    return max(caps, key=lambda cap: cap.flop, default=None)
+
+
+def _singled_out(agreement: Agreement) -> Iterator[Remark]:
+    for duty in agreement.obligations:
+        if duty.parties is not None and set(duty.parties) != {p.id for p in agreement.parties}:
+            yield Remark(
+                Level.WARNING,
+                "SINGLED_OUT",
+                f"obligations.{duty.id}.parties",
+                f"binds only {', '.join(duty.parties)}: terms are meant to be the same for all",
+            )
+
+
+def _witnessed(agreement: Agreement) -> Iterator[Remark]:
+    if _QUORUM_NONE.search(agreement.pins.witness_policy):
+        yield Remark(
+            Level.WARNING,
+            "QUORUM_NONE",
+            "witnesses.policy",
+            "QUORUM NONE: no witness has to cosign the log. Its operator alone vouches that everyone sees the same "
+            "log, and for the time at which things were said; it could show two histories, or backdate, and no audit would "
+            "know",
+        )
+
+
+def _rulable(agreement: Agreement) -> Iterator[Remark]:
+    if not agreement.verifiers:
+        yield Remark(
+            Level.WARNING,
+            "NO_VERIFIER",
+            "verifiers",
+            "nobody may log verdicts, so no finding can ever block the lift or be ruled on",
+        )
+    if agreement.panel.quorum * 2 <= len(agreement.panel.members):
+        yield Remark(
+            Level.WARNING,
+            "MINORITY_QUORUM",
+            "panel.quorum",
+            f"{agreement.panel.quorum} of {len(agreement.panel.members)} is no majority: two halves of the panel can "
+            "rule against each other, and the newer ruling stands",
+        )
+    if not agreement.lift_requires_rulings:
+        yield Remark(
+            Level.WARNING,
+            "LIFT_OVER_FINDINGS",
+            "lift.requires_rulings",
+            "the pause may lift while findings are open",
+        )
+
+
+def _independent(agreement: Agreement) -> Iterator[Remark]:
+    names = [indicator.id for indicator in agreement.indicators]
+    used = {
+        name
+        for place, text in (("trigger", agreement.trigger), ("lift", agreement.lift))
+        for name in compile_condition(text, names, f"{place}.condition").indicators
+    }
+    for indicator in agreement.indicators:
+        if indicator.signers == 1:
+            yield Remark(
+                Level.WARNING,
+                "ONE_SIGNER",
+                f"indicators.{indicator.id}.signers",
+                f"one evaluator alone decides {indicator.id}",
+            )
+        if indicator.id not in used:
+            yield Remark(
+                Level.WARNING,
+                "UNUSED_INDICATOR",
+                f"indicators.{indicator.id}",
+                "no condition looks at it",
+            )

@@ -1,0 +1,135 @@
+"""What commands that say something under an agreement share: who speaks, where to, and by which clock."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import click
+from google.protobuf.message import Message
+
+from statements.clock import Clock, parse_clock
+from statements.keys import read_signing_key
+from statements.ledger_client import LedgerClient
+from statements.pins import Role
+from statements.publication import publish
+from verifier.agreement.errors import AgreementError
+from verifier.agreement.model import Agreement
+from verifier.agreement.parse import parse_agreement
+
+Command = TypeVar("Command", bound=Callable[..., object])
+FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
+
+output_option = click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How to print the result.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """One who is about to say something: a key that the agreement pins, an agreement, a log, a clock."""
+
+    key_path: Path
+    name: str
+    agreement: Agreement
+    ledger: str
+    origin: str
+    clock: Clock
+
+    def say(self, message: Message, output: str, said: str) -> None:
+        """Publish a message and print where it is; ``said`` tells people what it was."""
+        with LedgerClient(self.ledger) as client:
+            published = publish(
+                client,
+                self.key_path,
+                message,
+                now_ms=self.clock.now_ms(),
+                pins=self.agreement.pins,
+                origin=self.origin,
+            )
+        result = {
+            "said": said,
+            "by": self.name,
+            "statement_id": published.statement_id.hex(),
+            "log": self.origin,
+            "index": published.index,
+        }
+        show(output, result)
+
+
+def show(output: str, result: Mapping[str, object]) -> None:
+    """Print a flat result on stdout, a line a value or as JSON."""
+    if output == "json":
+        click.echo(json.dumps(result, indent=2))
+        return
+    width = max(len(key) for key in result)
+    for key, value in result.items():
+        click.echo(f"{key:<{width}}  {value}")
+
+
+def load(path: Path) -> Agreement:
+    """Return the agreement in a file; what is wrong with it is a usage error that names the file."""
+    try:
+        return parse_agreement(path.read_bytes())
+    except AgreementError as error:
+        raise click.UsageError(f"{path}: {error} [{error.reason}]") from None
+
+
+def speaking_options(command: Command) -> Command:
+    """Add the options of :func:`speaker`."""
+    for option in reversed(
+        [
+            click.option(
+                "--key", "key_path", type=FILE, required=True, help="The speaker's key file."
+            ),
+            click.option("--ledger", required=True, metavar="HOST:PORT", help="Where to log it."),
+            click.option(
+                "--agreement",
+                "agreement_path",
+                type=FILE,
+                required=True,
+                help="The agreement's TOML file.",
+            ),
+            click.option("--origin", help="Which log, where the agreement lists several."),
+            click.option(
+                "--rehearsal-clock", "clock_text", help="REAL_MS:CLOCK_MS:RATE; rehearsals only."
+            ),
+            output_option,
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def speaker(
+    role: Role,
+    key_path: Path,
+    ledger: str,
+    agreement_path: Path,
+    origin: str | None,
+    clock_text: str | None,
+) -> Speaker:
+    """Return who speaks, having checked that the agreement pins the key in that role."""
+    agreement = load(agreement_path)
+    origins = [pin.origin for pin in agreement.pins.ledgers]
+    if origin is None and len(origins) > 1:
+        raise click.UsageError(
+            f"the agreement lists several logs: choose --origin {' | '.join(origins)}"
+        )
+    if origin is not None and origin not in origins:
+        raise click.UsageError(f"the agreement lists no log {origin!r}, only {', '.join(origins)}")
+    chosen = origin or origins[0]
+    pin = agreement.pins.by_key.get(read_signing_key(key_path).key_id)
+    if pin is None:
+        raise click.UsageError(f"{key_path}: the agreement pins no such key")
+    if pin.role is not role:
+        raise click.UsageError(
+            f"{key_path}: is the key of {pin.id!r} in {pin.role.value}; this takes one of {role.value}"
+        )
+    return Speaker(key_path, pin.id, agreement, ledger, chosen, parse_clock(clock_text, chosen))

@@ -1,0 +1,94 @@
+"""The smallest cap that the evidence an agreement declares could ever show to be kept.
+
+A cap is kept when the *upper* bound on executed operations stays below it. Even a party whose chips only idle has an
+upper bound, made of what the evidence cannot exclude; a cap below that can be broken, never shown kept. For a party
+of N H100e under coverage floor c, over the time t that the cap runs::
+
+    smallest = N t (c covered + (1 - c) missing)
+
+    meters:    covered = missing = peak                    (no meter is declared: time is all that is known)
+    counters:  covered = min(peak x activity, idle / e_min)
+               missing = min(peak, idle / e_min)           (the absolute energy counter prices silence)
+
+``docs/agreements.md`` has the derivation; constants are an H100's, since declared compute is in H100e.
+"""
+
+from dataclasses import dataclass
+
+from verifier.agreement.model import Agreement, Measure, Obligation, Party, Scope, Stage, Trust
+
+PEAK_FLOP_PER_S = 2 * 540_672 * 1.98e9
+"""Fastest dense rate of an H100 SXM: FP8, 540,672 16-bit FLOP a clock, at its highest boost clock."""
+
+LEAST_JOULE_PER_FLOP = 0.20e-12
+"""Floor under the energy of an operation at the chip. Judgement, until a measured sweep replaces it."""
+
+IDLE_WATTS = 70.0
+"""What an idle H100 SXM draws; its operations cannot be told from none by energy alone. Judgement."""
+
+ACTIVITY_RESOLUTION = 0.01
+"""Share of peak below which an activity counter cannot be relied on. Judgement."""
+
+NODE_H100E = 8.0
+"""Chips of one node, where a cap's scope is the node."""
+
+
+@dataclass(frozen=True, slots=True)
+class SmallestCap:
+    """The smallest verifiable value of a cap for a party, FLOP, over ``span_ms``.
+
+    ``energy_only_flop`` is what it becomes where nodes report energy but no activity.
+    """
+
+    obligation: str
+    party: str
+    span_ms: int
+    coverage: float
+    flop: float
+    energy_only_flop: float
+
+
+def smallest_cap(agreement: Agreement, cap: Obligation, party: Party) -> SmallestCap:
+    """Return the smallest value at which a cap on training compute could be verified for a party."""
+    span_ms = _span_ms(agreement, cap)
+    coverage = _coverage_floor(agreement, cap, party)
+    chips = party.declared_h100e
+    if cap.scope is Scope.NODE:
+        chips = min(chips, NODE_H100E)
+    by_energy = min(PEAK_FLOP_PER_S, IDLE_WATTS / LEAST_JOULE_PER_FLOP)
+    by_activity = min(PEAK_FLOP_PER_S * ACTIVITY_RESOLUTION, by_energy)
+    if cap.trust is Trust.METERS:
+        by_energy = by_activity = PEAK_FLOP_PER_S
+    seconds = span_ms / 1_000
+    return SmallestCap(
+        obligation=cap.id,
+        party=party.id,
+        span_ms=span_ms,
+        coverage=coverage,
+        flop=chips * seconds * (coverage * by_activity + (1 - coverage) * by_energy),
+        energy_only_flop=chips * seconds * by_energy,
+    )
+
+
+def _span_ms(agreement: Agreement, cap: Obligation) -> int:
+    """Return the least time for which a cap runs; an armed agreement has none."""
+    durations = agreement.durations
+    spans = {
+        Stage.NOTICED: durations.notice_ms,
+        Stage.WINDING_DOWN: durations.winding_down_ms,
+        Stage.IN_FORCE: durations.in_force_ms,
+        Stage.LIFTING: durations.lifting_ms,
+    }
+    return sum(length for stage, length in spans.items() if stage in cap.stages)
+
+
+def _coverage_floor(agreement: Agreement, cap: Obligation, party: Party) -> float:
+    """Return the highest coverage that the party owes in every stage of the cap; 0 when it owes none."""
+    owed = [
+        duty.limit
+        for duty in agreement.obligations
+        if duty.measure is Measure.COVERAGE
+        and cap.stages <= duty.stages
+        and (duty.parties is None or party.id in duty.parties)
+    ]
+    return max(owed, default=0.0)
