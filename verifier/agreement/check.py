@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from verifier.accounts.chips import Chip, ChipTable
 from verifier.agreement.conditions import compile_condition
 from verifier.agreement.membership import Standing, greatest_fixed_point
-from verifier.agreement.model import Agreement, Measure, Stage
-from verifier.agreement.verifiability import SmallestCap, smallest_cap
+from verifier.agreement.model import Agreement, Measure, Obligation, Stage
+from verifier.agreement.verifiability import REFERENCE_CHIP, SmallestCap, smallest_cap
 
 _QUORUM_NONE = re.compile(r"^\s*quorum\s+none\s*$", re.MULTILINE)
 
@@ -31,11 +32,12 @@ class Remark:
     message: str
 
 
-def check_agreement(agreement: Agreement) -> tuple[Remark, ...]:
-    """Return what there is to say about an agreement, errors first."""
+def check_agreement(agreement: Agreement, chips: ChipTable) -> tuple[Remark, ...]:
+    """Return what there is to say about an agreement, errors first; ``chips`` is the table it is judged with."""
     remarks = [
         *_reachable(agreement),
-        *_verifiable(agreement),
+        *_chip_table(agreement, chips),
+        *_verifiable(agreement, chips.lookup(REFERENCE_CHIP)),
         *_singled_out(agreement),
         *_witnessed(agreement),
         *_rulable(agreement),
@@ -59,7 +61,24 @@ def _reachable(agreement: Agreement) -> Iterator[Remark]:
             )
 
 
-def _verifiable(agreement: Agreement) -> Iterator[Remark]:
+def _chip_table(agreement: Agreement, chips: ChipTable) -> Iterator[Remark]:
+    if agreement.chip_table is None:
+        yield Remark(
+            Level.NOTE,
+            "NO_CHIP_TABLE",
+            "agreement.chip_table",
+            "no chip table is named: audits use the one that comes with their software, and say which",
+        )
+    elif agreement.chip_table != chips.digest:
+        yield Remark(
+            Level.ERROR,
+            "OTHER_CHIP_TABLE",
+            "agreement.chip_table",
+            f"names sha256:{agreement.chip_table.hex()}, and the table here is sha256:{chips.digest.hex()}",
+        )
+
+
+def _verifiable(agreement: Agreement, chip: Chip) -> Iterator[Remark]:
     for duty in agreement.obligations:
         if duty.measure is not Measure.TRAINING_FLOP:
             continue
@@ -71,7 +90,7 @@ def _verifiable(agreement: Agreement) -> Iterator[Remark]:
                 place,
                 "an armed agreement has no length, so no smallest verifiable value of this cap can be given",
             )
-        least = _worst(agreement, duty.id)
+        least = _worst(agreement, duty, chip)
         if least is None or least.span_ms == 0:
             continue
         days = least.span_ms / 86_400_000
@@ -101,11 +120,10 @@ def _verifiable(agreement: Agreement) -> Iterator[Remark]:
             )
 
 
-def _worst(agreement: Agreement, duty_id: str) -> SmallestCap | None:
+def _worst(agreement: Agreement, duty: Obligation, chip: Chip) -> SmallestCap | None:
     """Return the smallest verifiable cap of the bound party for which it is largest."""
-    duty = next(duty for duty in agreement.obligations if duty.id == duty_id)
     bound = [p for p in agreement.parties if duty.parties is None or p.id in duty.parties]
-    caps = [smallest_cap(agreement, duty, party) for party in bound]
+    caps = [smallest_cap(agreement, duty, party, chip) for party in bound]
     return max(caps, key=lambda cap: cap.flop, default=None)
 
 
@@ -127,8 +145,8 @@ def _witnessed(agreement: Agreement) -> Iterator[Remark]:
             "QUORUM_NONE",
             "witnesses.policy",
             "QUORUM NONE: no witness has to cosign the log. Its operator alone vouches that everyone sees the same "
-            "log, and for the time at which things were said; it could show two histories, or backdate, and no audit would "
-            "know",
+            "log, and for the time at which things were said; it could show two histories, or backdate, and no "
+            "audit would know",
         )
 
 

@@ -1,10 +1,10 @@
 """What commands that say something under an agreement share: who speaks, where to, and by which clock."""
 
+import functools
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import click
 from google.protobuf.message import Message
@@ -18,7 +18,6 @@ from verifier.agreement.errors import AgreementError
 from verifier.agreement.model import Agreement
 from verifier.agreement.parse import parse_agreement
 
-Command = TypeVar("Command", bound=Callable[..., object])
 FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 output_option = click.option(
@@ -81,50 +80,66 @@ def load(path: Path) -> Agreement:
         raise click.UsageError(f"{path}: {error} [{error.reason}]") from None
 
 
-def speaking_options(command: Command) -> Command:
-    """Add the options of :func:`speaker`."""
-    for option in reversed(
-        [
-            click.option(
-                "--key", "key_path", type=FILE, required=True, help="The speaker's key file."
-            ),
-            click.option("--ledger", required=True, metavar="HOST:PORT", help="Where to log it."),
-            click.option(
-                "--agreement",
-                "agreement_path",
-                type=FILE,
-                required=True,
-                help="The agreement's TOML file.",
-            ),
-            click.option("--origin", help="Which log, where the agreement lists several."),
-            click.option(
-                "--rehearsal-clock", "clock_text", help="REAL_MS:CLOCK_MS:RATE; rehearsals only."
-            ),
-            output_option,
-        ]
-    ):
-        command = option(command)
-    return command
+def speaks_as(role: Role) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of one who speaks in a role, and call it with ``who`` and ``output``."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def run(
+            *,
+            key_path: Path,
+            ledger: str,
+            agreement_path: Path,
+            origin: str | None,
+            clock_text: str | None,
+            **given: object,
+        ) -> None:
+            agreement = load(agreement_path)
+            chosen = _origin(agreement, origin)
+            command(
+                who=Speaker(
+                    key_path,
+                    _name(agreement, key_path, role),
+                    agreement,
+                    ledger,
+                    chosen,
+                    parse_clock(clock_text, chosen),
+                ),
+                **given,
+            )
+
+        for option in reversed(_OPTIONS):
+            run = option(run)
+        return run
+
+    return decorate
 
 
-def speaker(
-    role: Role,
-    key_path: Path,
-    ledger: str,
-    agreement_path: Path,
-    origin: str | None,
-    clock_text: str | None,
-) -> Speaker:
-    """Return who speaks, having checked that the agreement pins the key in that role."""
-    agreement = load(agreement_path)
+_OPTIONS = (
+    click.option("--key", "key_path", type=FILE, required=True, help="The speaker's key file."),
+    click.option("--ledger", required=True, metavar="HOST:PORT", help="Where to log it."),
+    click.option(
+        "--agreement", "agreement_path", type=FILE, required=True, help="The agreement's TOML file."
+    ),
+    click.option("--origin", help="Which log, where the agreement lists several."),
+    click.option("--rehearsal-clock", "clock_text", help="REAL_MS:CLOCK_MS:RATE; rehearsals only."),
+    output_option,
+)
+
+
+def _origin(agreement: Agreement, wanted: str | None) -> str:
     origins = [pin.origin for pin in agreement.pins.ledgers]
-    if origin is None and len(origins) > 1:
+    if wanted is None and len(origins) > 1:
         raise click.UsageError(
             f"the agreement lists several logs: choose --origin {' | '.join(origins)}"
         )
-    if origin is not None and origin not in origins:
-        raise click.UsageError(f"the agreement lists no log {origin!r}, only {', '.join(origins)}")
-    chosen = origin or origins[0]
+    if wanted is not None and wanted not in origins:
+        raise click.UsageError(f"the agreement lists no log {wanted!r}, only {', '.join(origins)}")
+    return wanted or origins[0]
+
+
+def _name(agreement: Agreement, key_path: Path, role: Role) -> str:
+    """Return whose key it is, having checked that the agreement pins it in that role."""
     pin = agreement.pins.by_key.get(read_signing_key(key_path).key_id)
     if pin is None:
         raise click.UsageError(f"{key_path}: the agreement pins no such key")
@@ -132,4 +147,4 @@ def speaker(
         raise click.UsageError(
             f"{key_path}: is the key of {pin.id!r} in {pin.role.value}; this takes one of {role.value}"
         )
-    return Speaker(key_path, pin.id, agreement, ledger, chosen, parse_clock(clock_text, chosen))
+    return pin.id

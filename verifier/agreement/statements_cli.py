@@ -9,7 +9,7 @@ import click
 from protos.stillwatch.statement.v1 import governance_pb2
 from statements.pins import Role
 from verifier.agreement.conditions import GREATEST, usable
-from verifier.agreement.speaking import FILE, speaker, speaking_options
+from verifier.agreement.speaking import FILE, Speaker, speaks_as
 
 _OUTCOMES = {
     "upheld": governance_pb2.Ruling.OUTCOME_UPHELD,
@@ -35,18 +35,15 @@ def fact() -> None:
 @click.option("--source", required=True, help="Where it was published, or how it was measured.")
 @click.option("--observed-at", help="When it was observed (RFC 3339); otherwise now.")
 @click.option("--document", type=FILE, help="A document that shows it; only its SHA-256 is logged.")
-@speaking_options
+@speaks_as(Role.EVALUATOR)
 def publish_fact(
+    *,
     indicator: str,
     value: float,
     source: str,
     observed_at: str | None,
     document: Path | None,
-    key_path: Path,
-    ledger: str,
-    agreement_path: Path,
-    origin: str | None,
-    clock_text: str | None,
+    who: Speaker,
     output: str,
 ) -> None:
     """Assert an indicator's value, as an evaluator.
@@ -56,7 +53,6 @@ def publish_fact(
       stillwatch fact publish --key meridian.key --ledger 127.0.0.1:7701 \\
         --agreement agreement.toml --indicator task_horizon --value 16 --source "METR, May 2026"
     """
-    who = speaker(Role.EVALUATOR, key_path, ledger, agreement_path, origin, clock_text)
     known = {row.id: row for row in who.agreement.indicators}
     if indicator not in known:
         raise click.UsageError(f"there is no indicator {indicator!r}; there are {', '.join(known)}")
@@ -89,16 +85,13 @@ def finding() -> None:
 @click.option("--finding", "finding_id", required=True, help="The finding's id in the verdict.")
 @click.option("--verdict", required=True, help="Statement id of the logged verdict; 64 hex digits.")
 @click.option("--text", required=True, help="The party's words.")
-@speaking_options
+@speaks_as(Role.PARTY)
 def reply(
+    *,
     finding_id: str,
     verdict: str,
     text: str,
-    key_path: Path,
-    ledger: str,
-    agreement_path: Path,
-    origin: str | None,
-    clock_text: str | None,
+    who: Speaker,
     output: str,
 ) -> None:
     """Answer a finding.
@@ -108,7 +101,6 @@ def reply(
       stillwatch finding reply --key aurora.key --ledger 127.0.0.1:7701 --agreement agreement.toml \\
         --finding F1 --verdict 00ff... --text "A breaker tripped; logs attached."
     """
-    who = speaker(Role.PARTY, key_path, ledger, agreement_path, origin, clock_text)
     message = governance_pb2.Reply(finding=finding_id, verdict=_statement_id(verdict), text=text)
     who.say(message, output, f"reply to {finding_id}")
 
@@ -119,18 +111,15 @@ def reply(
 @click.option("--party", required=True, help="Whom the finding is about.")
 @click.option("--outcome", type=click.Choice(sorted(_OUTCOMES)), required=True)
 @click.option("--reason", required=True, help="Why.")
-@speaking_options
+@speaks_as(Role.ADJUDICATOR)
 def rule(
+    *,
     finding_id: str,
     verdict: str,
     party: str,
     outcome: str,
     reason: str,
-    key_path: Path,
-    ledger: str,
-    agreement_path: Path,
-    origin: str | None,
-    clock_text: str | None,
+    who: Speaker,
     output: str,
 ) -> None:
     """Vote on a finding, as a member of the panel.
@@ -140,7 +129,6 @@ def rule(
       stillwatch finding rule --key judge-tanaka.key --ledger 127.0.0.1:7701 --agreement agreement.toml \\
         --finding F1 --verdict 00ff... --party borealis --outcome upheld --reason "The counters agree."
     """
-    who = speaker(Role.ADJUDICATOR, key_path, ledger, agreement_path, origin, clock_text)
     if who.agreement.party(party) is None:
         listed = ", ".join(row.id for row in who.agreement.parties)
         raise click.UsageError(f"there is no party {party!r}; there are {listed}")

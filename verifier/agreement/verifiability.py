@@ -10,21 +10,17 @@ of N H100e under coverage floor c, over the time t that the cap runs::
     counters:  covered = min(peak x activity, idle / e_min)
                missing = min(peak, idle / e_min)           (the absolute energy counter prices silence)
 
-``docs/agreements.md`` has the derivation; constants are an H100's, since declared compute is in H100e.
+``docs/agreements.md`` has the derivation; peak, idle power and e_min are the chip table's for
+an H100, since declared compute is in H100e.
 """
 
 from dataclasses import dataclass
 
+from verifier.accounts.chips import Chip
 from verifier.agreement.model import Agreement, Measure, Obligation, Party, Scope, Stage, Trust
 
-PEAK_FLOP_PER_S = 2 * 540_672 * 1.98e9
-"""Fastest dense rate of an H100 SXM: FP8, 540,672 16-bit FLOP a clock, at its highest boost clock."""
-
-LEAST_JOULE_PER_FLOP = 0.20e-12
-"""Floor under the energy of an operation at the chip. Judgement, until a measured sweep replaces it."""
-
-IDLE_WATTS = 70.0
-"""What an idle H100 SXM draws; its operations cannot be told from none by energy alone. Judgement."""
+REFERENCE_CHIP = "NVIDIA H100 80GB HBM3"
+"""The chip whose figures are used, as NVML names it: declared compute is in its equivalents."""
 
 ACTIVITY_RESOLUTION = 0.01
 """Share of peak below which an activity counter cannot be relied on. Judgement."""
@@ -48,17 +44,20 @@ class SmallestCap:
     energy_only_flop: float
 
 
-def smallest_cap(agreement: Agreement, cap: Obligation, party: Party) -> SmallestCap:
-    """Return the smallest value at which a cap on training compute could be verified for a party."""
+def smallest_cap(agreement: Agreement, cap: Obligation, party: Party, chip: Chip) -> SmallestCap:
+    """Return the smallest value at which a cap on training compute could be verified for a party.
+
+    ``chip`` is the one that declared compute is counted in: :data:`REFERENCE_CHIP`.
+    """
     span_ms = _span_ms(agreement, cap)
     coverage = _coverage_floor(agreement, cap, party)
     chips = party.declared_h100e
     if cap.scope is Scope.NODE:
         chips = min(chips, NODE_H100E)
-    by_energy = min(PEAK_FLOP_PER_S, IDLE_WATTS / LEAST_JOULE_PER_FLOP)
-    by_activity = min(PEAK_FLOP_PER_S * ACTIVITY_RESOLUTION, by_energy)
+    by_energy = min(chip.peak_flop_per_s, chip.idle_w / chip.e_min_j_per_flop)
+    by_activity = min(chip.peak_flop_per_s * ACTIVITY_RESOLUTION, by_energy)
     if cap.trust is Trust.METERS:
-        by_energy = by_activity = PEAK_FLOP_PER_S
+        by_energy = by_activity = chip.peak_flop_per_s
     seconds = span_ms / 1_000
     return SmallestCap(
         obligation=cap.id,
