@@ -1,0 +1,286 @@
+"""Evidence in columns: one row a chip and window, one row a node and window.
+
+Summaries are decoded once, into arrays; the accounts then work on whole columns. Nothing is judged
+here and nothing is filled in: what a node did not say stays missing.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protos.stillwatch.statement.v1 import summary_pb2
+from statements.features import FEATURE_SET, MISSING_COUNTER, WIDTH
+from verifier.accounts.errors import ColumnsError
+
+Int32 = NDArray[np.int32]
+Int64 = NDArray[np.int64]
+Uint64 = NDArray[np.uint64]
+Uint16 = NDArray[np.uint16]
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+NO_COUNTER: Final = np.uint64(MISSING_COUNTER)
+MAX_TIME_MS: Final = 2**53
+"""Times beyond this are refused: they would not survive a JSON number."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChipWindows:
+    """One row a chip and window, n rows, in the order in which windows were added.
+
+    ``window`` is the row in :class:`NodeWindows`, ``chip`` the row in the node's inventory,
+    ``boot`` an index that is the same for the same boot of the same node, ``model`` the row in the
+    chip table. ``features`` is [n, WIDTH], NaN where missing. Energy counters are mJ, 2^64-1 where
+    missing, and were read at the ``_at`` times, 0 where missing. Times are Unix milliseconds.
+    """
+
+    node: Int32
+    window: Int64
+    chip: Int32
+    start_ms: Int64
+    end_ms: Int64
+    features: Float32
+    energy_start_mj: Uint64
+    energy_end_mj: Uint64
+    energy_start_at: Int64
+    energy_end_at: Int64
+    boot: Int32
+    model: Int32
+
+    def __len__(self) -> int:
+        return len(self.node)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NodeWindows:
+    """One row a node and window, in the order in which they were added.
+
+    ``wall_energy_j`` is NaN where missing, ``wall_resolution_w`` likewise; ``wall_covered_ms`` is
+    the part of the window that it covers. ``wall_slots`` are W of ``slot_ms`` each from the
+    window's start, 65535 where missing, empty where not read; ``chip_slots`` likewise, [chips,
+    slots]. ``slot_ms`` is 0 where there is no series. ``telemetry`` is what the inventory says of
+    the source: "recorded", "simulated", or "measured".
+    """
+
+    node: Int32
+    start_ms: Int64
+    end_ms: Int64
+    chips: Int32
+    boot: Int32
+    wall_energy_j: Float64
+    wall_covered_ms: Int64
+    wall_resolution_w: Float64
+    samples_expected: Int64
+    samples_taken: Int64
+    largest_gap_ms: Int64
+    slot_ms: Int64
+    wall_slots: tuple[Uint16, ...]
+    chip_slots: tuple[Uint16, ...]
+    telemetry: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.node)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The chips of one window."""
+
+    models: Int32
+    features: Float32
+    energy_start_mj: Uint64
+    energy_end_mj: Uint64
+    energy_start_at: Int64
+    energy_end_at: Int64
+
+
+@dataclass(frozen=True, slots=True)
+class _Scalars:
+    """What a window has one of, in the order of :class:`NodeWindows`."""
+
+    node: int
+    start_ms: int
+    end_ms: int
+    chips: int
+    boot: int
+    wall_energy_j: float
+    wall_covered_ms: int
+    wall_resolution_w: float
+    samples_expected: int
+    samples_taken: int
+    largest_gap_ms: int
+    slot_ms: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Windows:
+    """The evidence of some nodes."""
+
+    chips: ChipWindows
+    nodes: NodeWindows
+
+
+def _counters(values: Sequence[int], chips: int, missing: int, what: str) -> Uint64:
+    if not values:
+        return np.full(chips, missing, dtype=np.uint64)
+    if len(values) != chips:
+        raise ColumnsError("ROW_COUNT", f"{what} has {len(values)} values for {chips} chips")
+    return np.array(values, dtype=np.uint64)
+
+
+def _times(values: Sequence[int], chips: int, what: str) -> Int64:
+    times = _counters(values, chips, 0, what)
+    if times.size and int(times.max()) > MAX_TIME_MS:
+        raise ColumnsError("BAD_TIME", f"{what} lies beyond the year 287396")
+    return times.astype(np.int64)
+
+
+def _slots(data: bytes, rows: int, slots: int, what: str) -> Uint16:
+    if not data:
+        return np.zeros((0, 0), dtype=np.uint16)
+    if len(data) != 2 * rows * slots:
+        raise ColumnsError(
+            "SLOT_COUNT",
+            f"{what} has {len(data)} bytes, {rows} x {slots} slots have {2 * rows * slots}",
+        )
+    return np.frombuffer(data, dtype="<u2").astype(np.uint16).reshape(rows, slots)
+
+
+class ColumnsBuilder:
+    """Gathers summaries, and makes :class:`Windows` of them.
+
+    ``add`` either takes a summary whole or raises and takes nothing of it.
+    """
+
+    def __init__(self) -> None:
+        self._boots: dict[tuple[int, bytes], int] = {}
+        self._rows: list[_Rows] = []
+        self._scalars: list[_Scalars] = []
+        self._wall: list[Uint16] = []
+        self._series: list[Uint16] = []
+        self._telemetry: list[str] = []
+
+    def add(
+        self,
+        node: int,
+        start_ms: int,
+        end_ms: int,
+        summary: summary_pb2.WorkloadSummary,
+        models: Sequence[int],
+        *,
+        telemetry: str = "measured",
+    ) -> None:
+        """Take one window of the node with index ``node``.
+
+        ``models`` are the chip table's rows of its chips in the order of its inventory.
+
+        Raises :class:`ColumnsError` when the summary does not have the shape that it declares; the
+        window then counts as missing.
+        """
+        chips = len(models)
+        if not 0 <= start_ms < end_ms <= MAX_TIME_MS:
+            raise ColumnsError("BAD_PERIOD", f"[{start_ms}, {end_ms}) is not a period")
+        if summary.feature_set != FEATURE_SET:
+            raise ColumnsError(
+                "FEATURE_SET", f"feature set {summary.feature_set} is not known here"
+            )
+        if len(summary.chip_features) != 4 * WIDTH * chips:
+            raise ColumnsError(
+                "FEATURE_WIDTH",
+                f"{len(summary.chip_features)} bytes of features, {chips} chips have {4 * WIDTH * chips}",
+            )
+        rows = _Rows(
+            np.array(models, dtype=np.int32),
+            np.frombuffer(summary.chip_features, dtype="<f4").reshape(chips, WIDTH),
+            _counters(summary.energy_start_mj, chips, MISSING_COUNTER, "energy_start_mj"),
+            _counters(summary.energy_end_mj, chips, MISSING_COUNTER, "energy_end_mj"),
+            _times(summary.energy_start_at, chips, "energy_start_at"),
+            _times(summary.energy_end_at, chips, "energy_end_at"),
+        )
+        slot_ms = summary.power.slot_ms if summary.HasField("power") else 0
+        if summary.HasField("power") and not 0 < slot_ms <= end_ms - start_ms:
+            raise ColumnsError(
+                "SLOT_LENGTH", f"slots of {slot_ms} ms in a window of {end_ms - start_ms}"
+            )
+        slots = -(-(end_ms - start_ms) // slot_ms) if slot_ms else 0
+        wall = _slots(summary.power.node, 1, slots, "power.node").reshape(-1)
+        series = _slots(summary.power.chips, chips, slots, "power.chips")
+        counters = summary.node
+        self._scalars.append(
+            _Scalars(
+                node=node,
+                start_ms=start_ms,
+                end_ms=end_ms,
+                chips=chips,
+                boot=self._boots.setdefault((node, summary.boot_id), len(self._boots)),
+                wall_energy_j=counters.wall_energy_joules
+                if counters.HasField("wall_energy_joules")
+                else math.nan,
+                wall_covered_ms=counters.wall_covered_ms,
+                wall_resolution_w=counters.wall_resolution_watts
+                if counters.HasField("wall_resolution_watts")
+                else math.nan,
+                samples_expected=summary.samples_expected,
+                samples_taken=summary.samples_taken,
+                largest_gap_ms=summary.largest_gap_ms
+                if summary.HasField("largest_gap_ms")
+                else end_ms - start_ms,
+                slot_ms=slot_ms,
+            )
+        )
+        self._rows.append(rows)
+        self._wall.append(wall)
+        self._series.append(series)
+        self._telemetry.append(telemetry)
+
+    def build(self) -> Windows:
+        """Return the columns of all that was added."""
+        scalars = self._scalars
+        nodes = NodeWindows(
+            node=np.array([row.node for row in scalars], dtype=np.int32),
+            start_ms=np.array([row.start_ms for row in scalars], dtype=np.int64),
+            end_ms=np.array([row.end_ms for row in scalars], dtype=np.int64),
+            chips=np.array([row.chips for row in scalars], dtype=np.int32),
+            boot=np.array([row.boot for row in scalars], dtype=np.int32),
+            wall_energy_j=np.array([row.wall_energy_j for row in scalars], dtype=np.float64),
+            wall_covered_ms=np.array([row.wall_covered_ms for row in scalars], dtype=np.int64),
+            wall_resolution_w=np.array(
+                [row.wall_resolution_w for row in scalars], dtype=np.float64
+            ),
+            samples_expected=np.array([row.samples_expected for row in scalars], dtype=np.int64),
+            samples_taken=np.array([row.samples_taken for row in scalars], dtype=np.int64),
+            largest_gap_ms=np.array([row.largest_gap_ms for row in scalars], dtype=np.int64),
+            slot_ms=np.array([row.slot_ms for row in scalars], dtype=np.int64),
+            wall_slots=tuple(self._wall),
+            chip_slots=tuple(self._series),
+            telemetry=tuple(self._telemetry),
+        )
+        return Windows(_chip_windows(nodes, self._rows), nodes)
+
+
+def _chip_windows(nodes: NodeWindows, rows: Sequence[_Rows]) -> ChipWindows:
+    window = np.repeat(np.arange(len(nodes), dtype=np.int64), nodes.chips)
+    counts = [np.arange(len(row.models), dtype=np.int32) for row in rows]
+    none64, none32 = np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.int32)
+    times = np.zeros(0, dtype=np.int64)
+    return ChipWindows(
+        node=nodes.node[window],
+        window=window,
+        chip=np.concatenate([none32, *counts]),
+        start_ms=nodes.start_ms[window],
+        end_ms=nodes.end_ms[window],
+        features=np.concatenate(
+            [np.zeros((0, WIDTH), dtype=np.float32), *(row.features for row in rows)]
+        ),
+        energy_start_mj=np.concatenate([none64, *(row.energy_start_mj for row in rows)]),
+        energy_end_mj=np.concatenate([none64, *(row.energy_end_mj for row in rows)]),
+        energy_start_at=np.concatenate([times, *(row.energy_start_at for row in rows)]),
+        energy_end_at=np.concatenate([times, *(row.energy_end_at for row in rows)]),
+        boot=nodes.boot[window],
+        model=np.concatenate([none32, *(row.models for row in rows)]),
+    )
