@@ -1,0 +1,98 @@
+from pathlib import Path
+
+import pytest
+
+from verifier.accounts.chips import ChipTable, read_chip_table
+from verifier.agreement.check import Level, Remark, check_agreement
+from verifier.agreement.parse import parse_agreement
+from verifier.agreement.verifiability import REFERENCE_CHIP, smallest_cap
+
+
+@pytest.fixture(scope="module")
+def chips() -> ChipTable:
+    root = Path(__file__).parents[4]
+    return read_chip_table((root / "policies" / "reference" / "chips.toml").read_bytes())
+
+
+def remarks(text: str, chips: ChipTable, *changes: tuple[str, str]) -> dict[str, Remark]:
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    found = check_agreement(parse_agreement(text.encode()), chips)
+    return {remark.reason: remark for remark in found}
+
+
+def test_the_worked_example_is_not_refused(text: str, chips: ChipTable) -> None:
+    assert all(remark.level is not Level.ERROR for remark in remarks(text, chips).values())
+
+
+def test_quorum_none_is_said_loudly(text: str, chips: ChipTable) -> None:
+    remark = remarks(text, chips)["QUORUM_NONE"]
+    assert remark.level is Level.WARNING
+    assert "no witness" in remark.message
+    witnessed = remarks(text, chips, ("quorum none", "quorum w"))
+    assert "QUORUM_NONE" not in witnessed
+
+
+def test_a_cap_that_no_evidence_could_show_kept_is_refused(text: str, chips: ChipTable) -> None:
+    low = ('limit = "3e25 FLOP"', 'limit = "1e24 FLOP"')
+    refused = remarks(text, chips, low)["CAP_NOT_VERIFIABLE"]
+    assert refused.level is Level.ERROR
+    assert refused.place == "obligations.training-cap.limit"
+    aspired = remarks(text, chips, low, ('"1e24 FLOP"', '"1e24 FLOP"\naspirational = true'))
+    assert "CAP_NOT_VERIFIABLE" not in aspired
+    assert "aspirational" in aspired["SMALLEST_CAP"].message
+
+
+def test_meters_alone_verify_only_peak_times_time(text: str, chips: ChipTable) -> None:
+    agreement = parse_agreement(text.replace('trust = "counters"', 'trust = "meters"').encode())
+    chip = chips.lookup(REFERENCE_CHIP)
+    least = smallest_cap(agreement, agreement.obligations[0], agreement.parties[0], chip)
+    seconds = 30 * 86_400
+    assert least.flop == pytest.approx(120_000 * seconds * chip.peak_flop_per_s)
+
+
+def test_less_coverage_makes_smaller_caps_unverifiable(text: str, chips: ChipTable) -> None:
+    chip = chips.lookup(REFERENCE_CHIP)
+    least = []
+    for floor in ("99 %", "95 %", "50 %", "0 %"):
+        agreement = parse_agreement(text.replace('limit = "95 %"', f'limit = "{floor}"').encode())
+        cap = smallest_cap(agreement, agreement.obligations[0], agreement.parties[0], chip)
+        least.append(cap.flop)
+    assert least == sorted(least)
+    assert least[-1] == pytest.approx(cap.energy_only_flop)
+
+
+def test_a_node_is_eight_chips(text: str, chips: ChipTable) -> None:
+    whole = parse_agreement(text.encode())
+    node = parse_agreement(text.replace('scope = "party"', 'scope = "node"').encode())
+    chip = chips.lookup(REFERENCE_CHIP)
+    party = smallest_cap(whole, whole.obligations[0], whole.parties[0], chip)
+    one = smallest_cap(node, node.obligations[0], node.parties[0], chip)
+    assert one.flop == pytest.approx(party.flop * 8 / 120_000)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "level"),
+    [
+        (('id = "training-cap"', 'id = "training-cap"\nparties = ["cygnus"]'), "SINGLED_OUT", Level.WARNING),
+        (("quorum = 2", "quorum = 1"), "MINORITY_QUORUM", Level.WARNING),
+        (("signers = 2", "signers = 1"), "ONE_SIGNER", Level.WARNING),
+        (("requires_rulings = true", "requires_rulings = false"), "LIFT_OVER_FINDINGS", Level.WARNING),
+        (("indicator.sabotage_caught.value >= 99.0", "false"), "UNUSED_INDICATOR", Level.WARNING),
+        (("{ parties = 3 }", "{ parties = 4 }"), "UNREACHABLE_TERMS", Level.ERROR),
+        (('stages = ["in_force"]', 'stages = ["armed"]'), "UNBOUNDED_CAP", Level.WARNING),
+        (("version = 1", f'version = 1\nchip_table = "sha256:{"0" * 64}"'), "OTHER_CHIP_TABLE", Level.ERROR),
+    ],
+)  # fmt: skip
+def test_what_parties_should_know_is_said(
+    text: str, chips: ChipTable, change: tuple[str, str], reason: str, level: Level
+) -> None:
+    assert remarks(text, chips, change)[reason].level is level
+
+
+def test_without_a_verifier_the_docket_stays_empty_and_check_says_so(
+    text: str, chips: ChipTable
+) -> None:
+    start, end = text.index("[[verifiers]]"), text.index("[[ledgers]]")
+    assert "NO_VERIFIER" in remarks(text[:start] + text[end:], chips)
