@@ -1,0 +1,53 @@
+"""Who takes part in the demo: everybody's keys, and the agreement that pins them."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+from statements.keys import write_signing_key
+from statements.signing import SigningKey
+from verifier.agreement.pinning import LedgerEntry, pin
+
+TEMPLATE: Final = "frontier-pause.toml"
+_ROLES: Final = ("parties", "evaluators", "adjudicators", "verifiers")
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """The key files of everybody who signs, by id; made for this rehearsal alone."""
+
+    folder: Path
+    digests: Mapping[str, Mapping[str, str]]
+    """By table of the agreement and id: the digest of the key, as agreements write it."""
+
+    def key(self, name: str) -> Path:
+        """Return the file of a person's key."""
+        return self.folder / f"{name}.key"
+
+
+def template() -> str:
+    """Return the agreement to start from, as it is published."""
+    return (files("policies") / "agreements" / TEMPLATE).read_text(encoding="utf-8")
+
+
+def make_keys(folder: Path) -> Cast:
+    """Draw a key for everybody whom the agreement names; each is a file only its owner can read."""
+    folder.mkdir(parents=True)
+    tree = tomllib.loads(template())
+    digests: dict[str, dict[str, str]] = {}
+    for role in _ROLES:
+        digests[role] = {}
+        for row in tree[role]:
+            key = SigningKey.generate()
+            write_signing_key(folder / f"{row['id']}.key", key)
+            digests[role][row["id"]] = f"sha256:{key.key_id.hex()}"
+    return Cast(folder, digests)
+
+
+def pin_agreement(cast: Cast, ledger: LedgerEntry, terms: Mapping[str, str], path: Path) -> None:
+    """Write the agreement with the cast's keys, the ledger, and ``terms`` by dotted place, else as the template."""
+    text = pin(template(), keys=cast.digests, ledgers=[ledger], overrides=terms, rehearsal=True)
+    path.write_text(text, encoding="utf-8")
