@@ -1,5 +1,7 @@
 import json
+import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from click.testing import CliRunner, Result
@@ -154,3 +156,16 @@ def test_a_state_is_told_in_words_and_as_json(text: str) -> None:
     assert "task_horizon: no value (0 of 2 signers)" in words
     tree = state_as_json(agreement, state)
     assert json.loads(json.dumps(tree))["undetermined"] == ["trigger.condition", "lift.condition"]
+
+
+def test_the_state_is_read_from_verified_evidence(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evidence = ModuleType("verifier.evidence")
+    found = SimpleNamespace(said=[], as_of_ms=1_777_593_600_000)
+    monkeypatch.setattr(evidence, "read_evidence", lambda mirror, agreement: found, raising=False)
+    monkeypatch.setitem(sys.modules, "verifier.evidence", evidence)
+    words = ["--agreement", f"{place}/agreement.toml", "--mirror", str(place)]
+    assert "proposed" in run("agreement", "state", *words).stdout
+    told = run("agreement", "state", *words, "-o", "json")
+    assert json.loads(told.stdout)["at"] == "2026-05-01T00:00:00Z"
