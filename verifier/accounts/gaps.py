@@ -1,0 +1,110 @@
+"""Time without a window: what may have run there.
+
+Silence is priced. A gap counts for each chip as the least of peak x time and of what the chip's
+absolute energy counter allows between the windows on its sides. After a reset or a new boot the
+counter says nothing, and before the first or after the last window there is none.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from verifier.accounts.chips import Chip, ChipTable
+from verifier.accounts.columns import NO_COUNTER, Int64, Windows
+from verifier.agreement.model import Trust
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Time [start, end), Unix ms, without a window; the rows of the windows beside it, if any."""
+
+    start_ms: int
+    end_ms: int
+    before: int | None
+    after: int | None
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return (self.end_ms - self.start_ms) / 1000
+
+
+def gaps(windows: Windows, rows: Int64, span: tuple[int, int]) -> list[Gap]:
+    """Return the time within ``span`` that none of a node's windows covers.
+
+    ``rows`` are in order of time and do not overlap; they may lie outside ``span``, and then still
+    stand beside a gap.
+    """
+    if span[0] >= span[1]:
+        return []
+    found: list[Gap] = []
+    reached = span[0]
+    before: int | None = None
+    for row in rows.tolist():
+        start, end = int(windows.nodes.start_ms[row]), int(windows.nodes.end_ms[row])
+        if min(start, span[1]) > reached:
+            found.append(Gap(reached, min(start, span[1]), before, row))
+        reached = max(reached, end)
+        before = row
+        if reached >= span[1]:
+            return found
+    found.append(Gap(reached, span[1], before, None))
+    return found
+
+
+def first_chip_rows(windows: Windows) -> Int64:
+    """Return, for each node window, the row of its first chip."""
+    return np.concatenate(
+        [np.zeros(1, dtype=np.int64), np.cumsum(windows.nodes.chips, dtype=np.int64)]
+    )
+
+
+def _energy_allowed(
+    windows: Windows, first: Int64, gap: Gap, chip: int, figures: Chip
+) -> float | None:
+    """Return the operations that the energy counter of one chip allows across a gap."""
+    if gap.before is None or gap.after is None:
+        return None
+    nodes, chips = windows.nodes, windows.chips
+    if nodes.boot[gap.before] != nodes.boot[gap.after]:
+        return None
+    if chip >= nodes.chips[gap.before] or chip >= nodes.chips[gap.after]:
+        return None
+    left, right = int(first[gap.before]) + chip, int(first[gap.after]) + chip
+    start, end = chips.energy_end_mj[left], chips.energy_start_mj[right]
+    read, again = int(chips.energy_end_at[left]), int(chips.energy_start_at[right])
+    if start == NO_COUNTER or end == NO_COUNTER or end < start:
+        return None
+    if not 0 < read <= min(again, int(nodes.end_ms[gap.before])):
+        return None
+    if again > int(nodes.start_ms[gap.after]):
+        return None
+    joules = float(end - start) / 1000
+    open_s = max(0, gap.end_ms - max(again, gap.start_ms)) / 1000
+    dynamic = max(0.0, joules - figures.static_power_w * (again - read) / 1000)
+    return dynamic / figures.e_min_j_per_flop + figures.peak_flop_per_s * open_s
+
+
+def gap_flop(
+    windows: Windows,
+    first: Int64,
+    gap: Gap,
+    models: Sequence[int],
+    table: ChipTable,
+    trust: Trust,
+) -> list[float]:
+    """Return the operations that a gap may hide, a value a chip.
+
+    ``first`` is what :func:`first_chip_rows` returns; ``models`` the chip table's rows of the
+    node's chips. Counters count only where ``trust`` lets them.
+    """
+    hidden: list[float] = []
+    for chip, model in enumerate(models):
+        figures = table.chips[model]
+        flop = figures.peak_flop_per_s * gap.seconds
+        if trust is Trust.COUNTERS:
+            allowed = _energy_allowed(windows, first, gap, chip, figures)
+            flop = flop if allowed is None else min(flop, allowed)
+        hidden.append(flop)
+    return hidden
