@@ -1,0 +1,177 @@
+"""A prefix of a log: every record up to a signed checkpoint, and the bodies that were served.
+
+Nothing of a served log is believed but what follows from the checkpoint's signature:
+
+1. the checkpoint is signed by the key that the agreement pins for that origin;
+2. every entry bundle is whole;
+3. the root over the hashes of the entries is the checkpoint's;
+4. the hash tiles as served are those of the entries.
+
+Bodies are not the log's word: each is checked against its record's header when it is used, and one that is not served
+is missing evidence.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+
+from statements.body import BODY_LIMIT
+from statements.body_bundle import FOLDER, decode_body_bundle
+from statements.errors import BodyError
+from statements.pins import LedgerPin
+from tlog.checkpoint import verify_checkpoint
+from tlog.errors import TlogError
+from tlog.merkle import node_hash, root_hash
+from tlog.note import NOTE_LIMIT, Verifier
+from tlog.tile import (
+    ENTRY_LIMIT,
+    HEIGHT,
+    WIDTH,
+    Tile,
+    aligned_path,
+    bundle_path,
+    bundles_of,
+    decode_bundle,
+    tiles_of,
+)
+from verifier.mirror.errors import MirrorError
+from verifier.mirror.source import Source
+
+_BUNDLE_LIMIT = WIDTH * (ENTRY_LIMIT + 2)
+_BODIES_LIMIT = WIDTH * (BODY_LIMIT + 4)
+_TILE_LIMIT = WIDTH * 32
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LogPrefix:
+    """Every record of a log up to a size, verified against a signed checkpoint.
+
+    ``note`` is the signed checkpoint; ``entries`` are the log's leaves; ``bodies`` the stored bodies, ``None`` where
+    none was served, each still to be checked against its header; ``levels[l][i]`` is the hash of complete subtree
+    (l, i) of RFC 6962.
+    """
+
+    origin: str
+    size: int
+    root: bytes
+    note: bytes
+    entries: tuple[bytes, ...] = field(repr=False)
+    bodies: tuple[bytes | None, ...] = field(repr=False)
+    levels: tuple[tuple[bytes, ...], ...] = field(repr=False)
+
+    def subtree(self, level: int, index: int) -> bytes:
+        """Return the hash of a complete subtree."""
+        return self.levels[level][index]
+
+    def root_at(self, size: int) -> bytes:
+        """Return the root that the log had at a size of at most its own."""
+        return root_hash(size, self.subtree)
+
+    def tile(self, tile: Tile) -> bytes:
+        """Return the bytes of a hash tile, computed from the entries."""
+        start = tile.index * WIDTH
+        return b"".join(self.levels[tile.level * HEIGHT][start : start + tile.width])
+
+
+def fetch_prefix(source: Source, pin: LedgerPin) -> LogPrefix:
+    """Read a whole log and verify it, in the steps of this module.
+
+    Raises :class:`MirrorError` with a reason that says what is wrong with which file.
+    """
+    # 1. The checkpoint.
+    note = source.read("checkpoint", NOTE_LIMIT)
+    if note is None:
+        raise MirrorError("NO_CHECKPOINT", f"{source.place} serves no checkpoint: is it a log?")
+    try:
+        checkpoint = verify_checkpoint(note, pin.origin, Verifier.from_vkey(pin.vkey))
+    except TlogError as error:
+        raise MirrorError(error.reason, f"{source.place}/checkpoint: {error}") from None
+    # 2. The entries.
+    entries: list[bytes] = []
+    for index, width in bundles_of(checkpoint.size):
+        entries += _read_entries(source, index, width)
+    # 3. The root.
+    levels = build_levels(entries)
+    computed = root_hash(checkpoint.size, lambda level, index: levels[level][index])
+    if computed != checkpoint.root:
+        raise MirrorError(
+            "WRONG_ENTRIES",
+            f"the entries at {source.place} do not have the root of the checkpoint of size {checkpoint.size}: "
+            "what is served is not what was signed",
+        )
+    bodies: list[bytes | None] = []
+    for index, width in bundles_of(checkpoint.size):
+        bodies += _read_bodies(source, index, width)
+    prefix = LogPrefix(
+        pin.origin,
+        checkpoint.size,
+        checkpoint.root,
+        note,
+        tuple(entries),
+        tuple(bodies),
+        levels,
+    )
+    # 4. The tiles.
+    for tile in tiles_of(checkpoint.size):
+        _verify_tile(source, prefix, tile)
+    return prefix
+
+
+def build_levels(entries: list[bytes]) -> tuple[tuple[bytes, ...], ...]:
+    """Return the hashes of all complete subtrees over those leaves, level by level."""
+    sha256 = hashlib.sha256
+    level = [sha256(b"\x00" + entry).digest() for entry in entries]
+    levels = [tuple(level)]
+    while len(level) > 1:
+        level = [node_hash(level[at], level[at + 1]) for at in range(0, len(level) - 1, 2)]
+        levels.append(tuple(level))
+    return tuple(levels)
+
+
+def _read_aligned(source: Source, folder: str, index: int, width: int, limit: int) -> bytes | None:
+    """Return a bundle or tile of some width, or else the full one of which it has become a part."""
+    data = source.read(aligned_path(folder, index, width), limit)
+    if data is None and width < WIDTH:
+        return source.read(aligned_path(folder, index), limit)
+    return data
+
+
+def _read_entries(source: Source, index: int, width: int) -> list[bytes]:
+    path = bundle_path(index, width)
+    data = _read_aligned(source, "tile/entries", index, width, _BUNDLE_LIMIT)
+    if data is None:
+        raise MirrorError("MISSING_FILE", f"{source.place}/{path} is missing: the log is not whole")
+    for held in (width, WIDTH):
+        try:
+            return decode_bundle(data, held)[:width]
+        except TlogError as error:
+            if error.reason == "BUNDLE_WIDTH" and held < WIDTH:
+                continue  # the full bundle was served
+            raise MirrorError(error.reason, f"{source.place}/{path}: {error}") from None
+    raise AssertionError("unreachable")  # pragma: no cover
+
+
+def _read_bodies(source: Source, index: int, width: int) -> list[bytes | None]:
+    data = _read_aligned(source, FOLDER, index, width, _BODIES_LIMIT)
+    if data is None:
+        return [None] * width
+    for held in (width, WIDTH):
+        try:
+            return decode_body_bundle(data, held)[:width]
+        except BodyError as error:
+            if error.reason == "BUNDLE_WIDTH" and held < WIDTH:
+                continue
+            path = aligned_path(FOLDER, index, width)
+            raise MirrorError(error.reason, f"{source.place}/{path}: {error}") from None
+    raise AssertionError("unreachable")  # pragma: no cover
+
+
+def _verify_tile(source: Source, prefix: LogPrefix, tile: Tile) -> None:
+    served = _read_aligned(source, f"tile/{tile.level}", tile.index, tile.width, _TILE_LIMIT)
+    if served is None:
+        raise MirrorError(
+            "MISSING_FILE", f"{source.place}/{tile.path} is missing: the log is not whole"
+        )
+    if served[: tile.width * 32] != prefix.tile(tile) or len(served) % 32:
+        raise MirrorError(
+            "WRONG_TILE", f"{source.place}/{tile.path} does not hold the hashes of the entries"
+        )
