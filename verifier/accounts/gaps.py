@@ -67,18 +67,15 @@ def _energy_allowed(
     if gap.before is None or gap.after is None:
         return None
     nodes, chips = windows.nodes, windows.chips
-    if nodes.boot[gap.before] != nodes.boot[gap.after]:
-        return None
-    if chip >= nodes.chips[gap.before] or chip >= nodes.chips[gap.after]:
+    same_boot = nodes.boot[gap.before] == nodes.boot[gap.after]
+    if not same_boot or chip >= min(nodes.chips[gap.before], nodes.chips[gap.after]):
         return None
     left, right = int(first[gap.before]) + chip, int(first[gap.after]) + chip
     start, end = chips.energy_end_mj[left], chips.energy_start_mj[right]
     read, again = int(chips.energy_end_at[left]), int(chips.energy_start_at[right])
-    if start == NO_COUNTER or end == NO_COUNTER or end < start:
-        return None
-    if not 0 < read <= min(again, int(nodes.end_ms[gap.before])):
-        return None
-    if again > int(nodes.start_ms[gap.after]):
+    before_gap = 0 < read <= min(again, int(nodes.end_ms[gap.before]))
+    counted = NO_COUNTER not in (start, end) and start <= end
+    if not (counted and before_gap and again <= nodes.start_ms[gap.after]):
         return None
     joules = float(end - start) / 1000
     open_s = max(0, gap.end_ms - max(again, gap.start_ms)) / 1000
@@ -91,6 +88,7 @@ def gap_flop(
     first: Int64,
     gap: Gap,
     models: Sequence[int],
+    *,
     table: ChipTable,
     trust: Trust,
 ) -> list[float]:

@@ -65,7 +65,7 @@ class Intervals:
     ``lower``, ``estimate`` and ``upper`` are operations, in that order of size; ``terms`` is [rows,
     3] by :class:`Term`, infinite where the evidence is missing or not trusted; ``binds`` is the
     least of them. ``seconds`` is the time within the period; ``idle`` whether the counters show
-    that nothing ran.
+    that nothing ran, ``contradicted`` whether they prove more than time or energy allows.
     """
 
     seconds: Float64
@@ -75,6 +75,7 @@ class Intervals:
     terms: Float64
     binds: np.ndarray[tuple[int, ...], np.dtype[np.int8]]
     idle: Bools
+    contradicted: Bools
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,7 +155,8 @@ def _tensor_cycles(windows: ChipWindows, ceiling: Float64) -> Float64:
         for name in ("hmma_active_mean", "imma_active_mean", "dmma_active_mean")
     ]
     any_pipe = np.minimum(_or(_activity(windows, "tensor_active_mean"), 1.0), ceiling)
-    return np.minimum(any_pipe, each[0] + each[1] + each[2])
+    cycles: Float64 = np.minimum(any_pipe, each[0] + each[1] + each[2])
+    return cycles
 
 
 def _pipes_flop_per_s(windows: ChipWindows, figures: _Figures) -> Float64:
@@ -281,6 +283,8 @@ def intervals(
     terms[inside == 0] = 0.0
     binds = np.argmin(terms, axis=1).astype(np.int8)
     upper = terms.min(axis=1, initial=np.inf)
-    lower = np.minimum(np.where(inside > 0, lower, 0.0), upper)
+    lower = np.where(inside > 0, lower, 0.0)
+    contradicted: Bools = lower > upper
+    lower = np.minimum(lower, upper)
     estimate = np.clip(estimate, lower, upper)
-    return Intervals(seconds, lower, estimate, upper, terms, binds, idle)
+    return Intervals(seconds, lower, estimate, upper, terms, binds, idle, contradicted)

@@ -43,8 +43,6 @@ class Impossible(Enum):
     """An energy counter fell within one boot."""
     COUNTER_TIME = "COUNTER_TIME"
     """An energy counter says that it was read after the edge of the window that it stands for."""
-    BOOT = "NEW_BOOT"
-    """The machine was started anew between two windows: its counters do not connect."""
     WALL = "IMPOSSIBLE_WALL_ENERGY"
     """Wall energy below 0, not finite, or of more time than the window has."""
     CHIPS_BEYOND_WALL = "CHIPS_BEYOND_WALL"

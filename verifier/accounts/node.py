@@ -1,0 +1,240 @@
+"""The account of one node over a period. Its figures do not depend on any other node."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from verifier.accounts.chips import ChipTable
+from verifier.accounts.columns import NO_COUNTER, Bools, Float64, Int64, Windows
+from verifier.accounts.expected import ExpectedNode, without_overlaps
+from verifier.accounts.gaps import gap_flop, gaps
+from verifier.accounts.interval import Intervals, Term
+from verifier.accounts.observations import Impossible, Observation, observe
+from verifier.agreement.model import Trust
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAccount:
+    """What one node's chips executed within a period, and how well that is known.
+
+    FLOP are executed dense operations. ``upper_flop`` is of the time with windows;
+    ``unaccounted_flop`` of the time and the chips without. ``capable_*`` leave out what counters
+    show to be idle. ``bound_flop`` is the part of ``upper_flop`` that each term bound.
+    ``wall_energy_j`` is what was measured, ``wall_s`` over how much node time. The ``*_chip_s`` are
+    chip seconds: that must be accounted for, with any evidence, with tensor activity and clock,
+    with the chip's energy counter, with wall energy.
+    """
+
+    index: int
+    node_id: str
+    chips: int
+    lower_flop: float
+    estimate_flop: float
+    upper_flop: float
+    unaccounted_flop: float
+    capable_lower_flop: float
+    capable_estimate_flop: float
+    capable_upper_flop: float
+    bound_flop: tuple[float, ...]
+    wall_energy_j: float
+    wall_s: float
+    expected_chip_s: float
+    evidence_chip_s: float
+    activity_chip_s: float
+    counter_chip_s: float
+    wall_chip_s: float
+    missing_ms: int
+    observations: tuple[Observation, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bounded:
+    """What :mod:`verifier.accounts.party` has worked out of all rows at once.
+
+    ``wall_*`` are by node window, the rest by chip window. ``wall_flop`` is what wall energy allows
+    all chips of the window together, infinite where it says nothing.
+    """
+
+    intervals: Intervals
+    seen: Float64
+    """Share of the time for which there is any evidence, 0 to 1."""
+    activity: Bools
+    counter: Bools
+    wall_flop: Float64
+    wall_typical_flop: Float64
+    wall_energy_j: Float64
+    wall_s: Float64
+    odd_chips: dict[Impossible, Bools]
+    odd_walls: dict[Impossible, Bools]
+    """What is impossible, by kind."""
+
+
+def _chip_rows(first: Int64, kept: Int64) -> Int64:
+    ranges = [np.arange(first[row], first[row + 1], dtype=np.int64) for row in kept.tolist()]
+    return np.concatenate([np.zeros(0, dtype=np.int64), *ranges])
+
+
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    lower: float
+    estimate: float
+    upper: float
+    capable_lower: float
+    capable_estimate: float
+    capable_upper: float
+    bound: tuple[float, ...]
+
+
+def _sum_windows(bounded: Bounded, first: Int64, kept: Int64) -> _Sums:
+    """Return the sums over a node's windows: of its chips, or what its wall allows them together."""
+    found = bounded.intervals
+    columns: list[list[float]] = [[] for _ in range(6)]
+    bound: list[list[float]] = [[] for _ in Term]
+    for row in kept.tolist():
+        rows = slice(int(first[row]), int(first[row + 1]))
+        wall = float(bounded.wall_flop[row])
+        busy = ~found.idle[rows]
+        each = found.upper[rows]
+        by_chips = math.fsum(each)
+        if wall < by_chips:
+            bound[Term.ENERGY_FLOOR].append(wall)
+        else:
+            for term, flop in zip(found.binds[rows].tolist(), each.tolist(), strict=True):
+                bound[term].append(flop)
+        typical = float(bounded.wall_typical_flop[row])
+        blind = not bounded.activity[rows].any() and not bounded.counter[rows].any()
+        for place, (some, most) in enumerate(
+            ((np.ones_like(busy), by_chips), (busy, math.fsum(each[busy])))
+        ):
+            upper = min(most, wall)
+            lower = min(math.fsum(found.lower[rows][some]), upper)
+            estimate = math.fsum(found.estimate[rows][some])
+            if blind and not math.isnan(typical):
+                estimate = typical
+            columns[3 * place].append(lower)
+            columns[3 * place + 1].append(min(max(estimate, lower), upper))
+            columns[3 * place + 2].append(upper)
+    sums = [math.fsum(column) for column in columns]
+    return _Sums(
+        lower=sums[0],
+        estimate=sums[1],
+        upper=sums[2],
+        capable_lower=sums[3],
+        capable_estimate=sums[4],
+        capable_upper=sums[5],
+        bound=tuple(math.fsum(part) for part in bound),
+    )
+
+
+def _counter_steps_back(windows: Windows, first: Int64, kept: Int64) -> Int64:
+    """Return the windows at whose start a counter stood lower than at the end of the one before."""
+    nodes, chips = windows.nodes, windows.chips
+    odd: list[int] = []
+    for before, after in zip(kept[:-1].tolist(), kept[1:].tolist(), strict=True):
+        if nodes.boot[before] != nodes.boot[after]:
+            continue
+        count = int(min(nodes.chips[before], nodes.chips[after]))
+        left = chips.energy_end_mj[first[before] : first[before] + count]
+        right = chips.energy_start_mj[first[after] : first[after] + count]
+        if ((left != NO_COUNTER) & (right != NO_COUNTER) & (right < left)).any():
+            odd.append(after)
+    return np.array(odd, dtype=np.int64)
+
+
+def _observations(
+    node: ExpectedNode,
+    windows: Windows,
+    bounded: Bounded,
+    *,
+    first: Int64,
+    kept: Int64,
+    refused: Int64,
+) -> tuple[Observation, ...]:
+    rows = _chip_rows(first, kept)
+    of = windows.chips.window
+    found = observe(Impossible.OVERLAP, node.index, windows, refused)
+    for what, odd in bounded.odd_chips.items():
+        found += observe(what, node.index, windows, of[rows[odd[rows]]])
+    for what, odd in bounded.odd_walls.items():
+        found += observe(what, node.index, windows, kept[odd[kept]])
+    contradicted = rows[bounded.intervals.contradicted[rows]]
+    found += observe(Impossible.PROOF_BEYOND_BOUND, node.index, windows, of[contradicted])
+    other = kept[windows.nodes.chips[kept] != len(node.models)]
+    found += observe(Impossible.CHIP_COUNT, node.index, windows, other)
+    steps = _counter_steps_back(windows, first, kept)
+    found += observe(Impossible.COUNTER_BACK, node.index, windows, steps)
+    return tuple(found)
+
+
+def account_node(
+    node: ExpectedNode,
+    windows: Windows,
+    rows: Int64,
+    first: Int64,
+    bounded: Bounded,
+    *,
+    period: tuple[int, int],
+    table: ChipTable,
+    trust: Trust,
+) -> NodeAccount:
+    """Return one node's account over ``period``.
+
+    ``rows`` are all of its windows in the order in which they were logged; those outside the period
+    still stand beside gaps. ``first`` is what :func:`verifier.accounts.gaps.first_chip_rows` returns.
+    """
+    ordered, refused = without_overlaps(windows.nodes, rows)
+    starts, ends = windows.nodes.start_ms[ordered], windows.nodes.end_ms[ordered]
+    kept = ordered[(starts < period[1]) & (ends > period[0])]
+    sums = _sum_windows(bounded, first, kept)
+    span = node.span(period)
+    open_time = gaps(windows, ordered, span)
+    hidden = [
+        flop
+        for gap in open_time
+        for flop in gap_flop(windows, first, gap, node.models, table=table, trust=trust)
+    ]
+    seconds = bounded.intervals.seconds
+    for row in kept.tolist():
+        # Chips that the window does not speak of ran as fast as they could.
+        absent = node.models[int(windows.nodes.chips[row]) :]
+        inside = min(int(windows.nodes.end_ms[row]), span[1]) - max(
+            int(windows.nodes.start_ms[row]), span[0]
+        )
+        hidden += [table.chips[m].peak_flop_per_s * max(0, inside) / 1000 for m in absent]
+    chip_rows = _chip_rows(first, kept)
+    chip_rows = chip_rows[windows.chips.chip[chip_rows] < len(node.models)]
+    time = _inside(windows, chip_rows, span)
+    energy, wall_s = bounded.wall_energy_j[kept], bounded.wall_s[kept]
+    window = windows.chips.window[chip_rows]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        walled = np.where(bounded.wall_s[window] > 0, bounded.wall_s[window], 0.0)
+    return NodeAccount(
+        index=node.index,
+        node_id=node.node_id,
+        chips=len(node.models),
+        lower_flop=sums.lower,
+        estimate_flop=sums.estimate,
+        upper_flop=sums.upper,
+        unaccounted_flop=math.fsum(hidden),
+        capable_lower_flop=sums.capable_lower,
+        capable_estimate_flop=sums.capable_estimate,
+        capable_upper_flop=sums.capable_upper,
+        bound_flop=sums.bound,
+        wall_energy_j=math.fsum(energy[~np.isnan(energy)]),
+        wall_s=math.fsum(wall_s),
+        expected_chip_s=len(node.models) * (span[1] - span[0]) / 1000,
+        evidence_chip_s=math.fsum(time * bounded.seen[chip_rows]),
+        activity_chip_s=math.fsum(time[bounded.activity[chip_rows]]),
+        counter_chip_s=math.fsum(time[bounded.counter[chip_rows]]),
+        wall_chip_s=math.fsum(np.minimum(walled, seconds[chip_rows])),
+        missing_ms=sum(gap.end_ms - gap.start_ms for gap in open_time),
+        observations=_observations(node, windows, bounded, first=first, kept=kept, refused=refused),
+    )
+
+
+def _inside(windows: Windows, rows: Int64, span: tuple[int, int]) -> Float64:
+    """Return the seconds of each chip window that lie in ``span``."""
+    starts, ends = windows.chips.start_ms[rows], windows.chips.end_ms[rows]
+    inside: Float64 = np.maximum(np.minimum(ends, span[1]) - np.maximum(starts, span[0]), 0) / 1000
+    return inside

@@ -1,0 +1,259 @@
+"""The account of a party: the sum of its nodes' accounts, exact and in fixed order.
+
+Sums are ``math.fsum`` within a node and over nodes in the order of their indices, so that it does
+not matter how nodes were shared out among workers.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from statements.features import COLUMN
+from verifier.accounts.chips import ChipTable
+from verifier.accounts.columns import Bools, ChipWindows, Windows
+from verifier.accounts.errors import AccountsError
+from verifier.accounts.expected import ExpectedNode
+from verifier.accounts.gaps import first_chip_rows
+from verifier.accounts.interval import TYPICAL_ENERGY_OVER_FLOOR, Term, energy_j, intervals
+from verifier.accounts.node import Bounded, NodeAccount, account_node
+from verifier.accounts.observations import (
+    Impossible,
+    Observation,
+    impossible_rows,
+    impossible_walls,
+)
+from verifier.accounts.wall import wall_energy
+from verifier.agreement.model import Trust
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Operations, FLOP: at least, likeliest, at most."""
+
+    lower_flop: float
+    estimate_flop: float
+    upper_flop: float
+
+
+@dataclass(frozen=True, slots=True)
+class PartyAccount:
+    """What a party's chips executed within a period [start, end) of Unix ms, and how that is known.
+
+    ``lower_flop`` to ``upper_flop`` are of time with windows, ``unaccounted_flop`` of time and
+    chips without: at most ``most_flop`` was executed. ``training_capable`` leaves out what counters
+    show to be idle; its upper bound does not hold unaccounted compute either. ``coverage`` is the
+    share of chip time with evidence, 0 to 1; NaN where no chip had to be accounted for.
+    ``binding_shares`` is the share of ``upper_flop`` that each term bound. ``trust`` is what the
+    bounds rest on. ``nodes`` are the parts, by index.
+    """
+
+    period: tuple[int, int]
+    trust: Trust
+    lower_flop: float
+    estimate_flop: float
+    upper_flop: float
+    unaccounted_flop: float
+    training_capable: Interval
+    coverage: float
+    chips: int
+    binding_shares: dict[Term, float]
+    wall_energy_j: float
+    wall_s: float
+    expected_chip_s: float
+    activity_share: float
+    counter_share: float
+    wall_share: float
+    observations: tuple[Observation, ...]
+    nodes: tuple[NodeAccount, ...]
+
+    @property
+    def most_flop(self) -> float:
+        """The most that can have been executed, unaccounted compute included."""
+        return math.fsum((self.upper_flop, self.unaccounted_flop))
+
+    @property
+    def detection_limit_flop(self) -> float:
+        """The most that can have been executed beyond what is proved: what the evidence could hide."""
+        return math.fsum((self.upper_flop, self.unaccounted_flop, -self.lower_flop))
+
+    @property
+    def binds(self) -> Term | None:
+        """The term that bound the largest part of ``upper_flop``; None where that is zero."""
+        if not self.upper_flop:
+            return None
+        return max(self.binding_shares, key=lambda term: (self.binding_shares[term], -term))
+
+
+def _as_enrolled(
+    windows: Windows, nodes: Sequence[ExpectedNode], table: ChipTable
+) -> tuple[Windows, Bools]:
+    """Return the windows with chips that differ from those enrolled counted as unknown, and which."""
+    chips = windows.chips
+    unknown = len(table.chips) - 1
+    widest = max((len(node.models) for node in nodes), default=0)
+    enrolled = np.full((max((n.index for n in nodes), default=-1) + 1, widest + 1), -1, np.int32)
+    for node in nodes:
+        enrolled[node.index, : len(node.models)] = node.models
+    if not len(chips):
+        return windows, np.zeros(0, dtype=np.bool_)
+    wanted = enrolled[chips.node, np.minimum(chips.chip, widest)]
+    differs: Bools = (wanted >= 0) & (wanted != chips.model)
+    model = np.where(differs, unknown, chips.model).astype(np.int32)
+    return Windows(replace(chips, model=model), windows.nodes), differs
+
+
+def _has_activity(chips: ChipWindows) -> Bools:
+    tensor = chips.features[:, [COLUMN["hmma_active_mean"], COLUMN["tensor_active_mean"]]]
+    clock = chips.features[:, [COLUMN["sm_clock_mean"], COLUMN["sm_clock_tensor_mean"]]]
+    blank: Bools = np.all(np.isnan(tensor), axis=1) | np.all(np.isnan(clock), axis=1)
+    return ~blank
+
+
+def _bound(
+    windows: Windows,
+    nodes: Sequence[ExpectedNode],
+    period: tuple[int, int],
+    table: ChipTable,
+    trust: Trust,
+) -> Bounded:
+    """Return everything that is worked out of all rows at once."""
+    windows, differs = _as_enrolled(windows, nodes, table)
+    chips, count = windows.chips, len(windows.nodes)
+    excluded = np.zeros(max((n.index for n in nodes), default=0) + 1, dtype=np.bool_)
+    for node in nodes:
+        excluded[node.index] = node.tf32_excluded
+    found = intervals(chips, table, period, trust, excluded[chips.node])
+    wall = wall_energy(windows.nodes, period)
+    peak = np.array([chip.peak_flop_per_s for chip in table.chips])[chips.model]
+    together = np.bincount(chips.window, weights=peak, minlength=count)
+    floor = np.full(count, np.inf)
+    energy_floor = np.array([chip.e_min_j_per_flop for chip in table.chips])[chips.model]
+    np.minimum.at(floor, chips.window, energy_floor)
+    counts = trust is Trust.COUNTERS
+    allowed = wall.most_j / floor + together * wall.uncovered_s
+    usable = ~np.isnan(allowed) & counts
+    typical = wall.energy_j / (TYPICAL_ENERGY_OVER_FLOOR * floor)
+    inside = np.maximum(
+        np.minimum(windows.nodes.end_ms, period[1]) - np.maximum(windows.nodes.start_ms, period[0]),
+        0,
+    )
+    wall_s = np.where(np.isnan(wall.energy_j), 0.0, inside / 1000 - wall.uncovered_s)
+    joules, _ = energy_j(chips)
+    any_feature = ~np.all(np.isnan(chips.features), axis=1)
+    taken = windows.nodes.samples_taken[chips.window] > 0
+    own = (any_feature | ~np.isnan(joules)) & taken
+    window_s = np.maximum(inside / 1000, 1e-3)[chips.window]
+    seen = np.where(own, 1.0, np.clip(wall_s[chips.window] / window_s, 0.0, 1.0))
+    odd = impossible_rows(chips, table)
+    odd[Impossible.MODEL] = differs
+    return Bounded(
+        intervals=found,
+        seen=seen,
+        activity=_has_activity(chips) & taken,
+        counter=~np.isnan(joules),
+        wall_flop=np.where(usable, allowed, np.inf),
+        wall_typical_flop=np.where(counts, typical, np.nan),
+        wall_energy_j=wall.energy_j,
+        wall_s=wall_s,
+        odd_chips=odd,
+        odd_walls=impossible_walls(windows),
+    )
+
+
+def account_nodes(
+    windows: Windows,
+    nodes: Sequence[ExpectedNode],
+    period: tuple[int, int],
+    table: ChipTable,
+    trust: Trust,
+) -> list[NodeAccount]:
+    """Return the account of each node, by index. Any split of the nodes gives the same accounts.
+
+    Raises :class:`AccountsError` when a window's node is not among ``nodes``, or two have one index.
+    """
+    if period[0] >= period[1]:
+        raise AccountsError("BAD_PERIOD", f"[{period[0]}, {period[1]}) is not a period")
+    ordered = sorted(nodes, key=lambda node: node.index)
+    indices = [node.index for node in ordered]
+    if len(set(indices)) != len(indices):
+        raise AccountsError("DUPLICATE_NODE", "two nodes have one index")
+    stray = set(np.unique(windows.nodes.node).tolist()) - set(indices)
+    if stray:
+        raise AccountsError(
+            "UNKNOWN_NODE", f"windows of nodes that nobody expects: {sorted(stray)[:8]}"
+        )
+    bounded = _bound(windows, ordered, period, table, trust)
+    first = first_chip_rows(windows)
+    by_node = np.argsort(windows.nodes.node, kind="stable")
+    edges = np.searchsorted(windows.nodes.node[by_node], [*indices, np.iinfo(np.int32).max])
+    return [
+        account_node(
+            node,
+            windows,
+            by_node[edges[place] : edges[place + 1]],
+            first,
+            bounded,
+            period=period,
+            table=table,
+            trust=trust,
+        )
+        for place, node in enumerate(ordered)
+    ]
+
+
+def sum_up(accounts: Sequence[NodeAccount], period: tuple[int, int], trust: Trust) -> PartyAccount:
+    """Return the account of the party whose nodes' accounts these are, in any order."""
+    nodes = tuple(sorted(accounts, key=lambda account: account.index))
+
+    def total(name: str) -> float:
+        return math.fsum(getattr(node, name) for node in nodes)
+
+    expected = total("expected_chip_s")
+    upper = total("upper_flop")
+    bound = [math.fsum(node.bound_flop[term] for node in nodes) for term in Term]
+
+    def share(name: str) -> float:
+        return min(1.0, total(name) / expected) if expected else math.nan
+
+    return PartyAccount(
+        period=period,
+        trust=trust,
+        lower_flop=total("lower_flop"),
+        estimate_flop=total("estimate_flop"),
+        upper_flop=upper,
+        unaccounted_flop=total("unaccounted_flop"),
+        training_capable=Interval(
+            total("capable_lower_flop"),
+            total("capable_estimate_flop"),
+            total("capable_upper_flop"),
+        ),
+        coverage=share("evidence_chip_s"),
+        chips=sum(node.chips for node in nodes),
+        binding_shares={term: bound[term] / upper if upper else 0.0 for term in Term},
+        wall_energy_j=total("wall_energy_j"),
+        wall_s=total("wall_s"),
+        expected_chip_s=expected,
+        activity_share=share("activity_chip_s"),
+        counter_share=share("counter_chip_s"),
+        wall_share=share("wall_chip_s"),
+        observations=tuple(seen for node in nodes for seen in node.observations),
+        nodes=nodes,
+    )
+
+
+def account(
+    windows: Windows,
+    nodes: Sequence[ExpectedNode],
+    period: tuple[int, int],
+    table: ChipTable,
+    trust: Trust,
+) -> PartyAccount:
+    """Return the account of a party over ``period`` (Unix ms, end excluded).
+
+    ``windows`` may reach beyond the period: those just outside price the gaps at its edges.
+
+    Raises :class:`AccountsError` when a window's node is not among ``nodes``.
+    """
+    return sum_up(account_nodes(windows, nodes, period, table, trust), period, trust)
