@@ -1,0 +1,130 @@
+"""The strongest period in a node's power, and how much of its variance that line carries.
+
+The spectrum is that of Lomb and Scargle (J. D. Scargle, Astrophysical Journal 263, 1982, p. 835; the
+form with a floating mean: M. Zechmeister and M. Kürster, Astronomy & Astrophysics 496, 2009, p. 577),
+which takes samples where they are: holes are not filled. A line is a weak sign. Serving shows lines,
+training may show none; what tells one job from many is coherence across nodes.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from statements.features import MISSING_SLOT
+from verifier.workload.errors import SeriesError
+
+Float64 = NDArray[np.float64]
+
+LONGEST_S: Final = 60.0
+"""Longest period looked for; slower changes are the schedule's, not the step's."""
+CYCLES: Final = 5
+"""A period is looked for only where at least so many fit into the series."""
+OVERSAMPLING: Final = 4
+"""Frequencies tried for each that the series' length resolves."""
+LEAST_SAMPLES: Final = 16
+_BLOCK: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Power of one node: ``times_s`` from any origin, rising, and W at each."""
+
+    times_s: Float64
+    watts: Float64
+
+    @property
+    def spacing_s(self) -> float:
+        """Median time between samples, s."""
+        return float(np.median(np.diff(self.times_s)))
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The strongest line between ``shortest_s`` and ``longest_s``.
+
+    ``share`` is the part of the variance that one sinusoid of period ``period_s`` explains, after
+    slow drift is taken out, 0 to 1. ``samples`` is how many there were, ``shortest_s`` twice their
+    median spacing: what is faster shows as something slower, or not at all.
+    """
+
+    period_s: float
+    share: float
+    samples: int
+    shortest_s: float
+    longest_s: float
+
+
+def from_slots(slots: NDArray[np.uint16], slot_ms: int, start_s: float = 0.0) -> Series:
+    """Return the series of slots that hold a reading, each at the middle of its slot."""
+    known = slots != MISSING_SLOT
+    times = start_s + (np.flatnonzero(known) + 0.5) * (slot_ms / 1000)
+    return Series(times, slots[known].astype(np.float64))
+
+
+def without_drift(series: Series, over_s: float = LONGEST_S) -> Series:
+    """Return the series less its mean over ``over_s`` around each sample."""
+    times, watts = series.times_s, series.watts
+    sums = np.concatenate([[0.0], np.cumsum(watts - watts.mean())])
+    first = np.searchsorted(times, times - over_s / 2, side="left")
+    last = np.searchsorted(times, times + over_s / 2, side="right")
+    drift = (sums[last] - sums[first]) / (last - first) + watts.mean()
+    return Series(times, watts - drift)
+
+
+def spectrum(series: Series, frequencies: Float64) -> Float64:
+    """Return the share of variance that a sinusoid of each frequency (Hz) explains, 0 to 1."""
+    times = series.times_s - series.times_s[0]
+    values = series.watts - series.watts.mean()
+    total = float(values @ values)
+    shares = np.zeros(len(frequencies))
+    if total == 0:
+        return shares
+    count = len(values)
+    for start in range(0, len(frequencies), _BLOCK):
+        angles = 2 * np.pi * np.outer(frequencies[start : start + _BLOCK], times)
+        cosine, sine = np.cos(angles), np.sin(angles)
+        c, s = cosine.mean(axis=1), sine.mean(axis=1)
+        yc, ys = cosine @ values, sine @ values
+        cc = (cosine * cosine).sum(axis=1) - count * c * c
+        ss = (sine * sine).sum(axis=1) - count * s * s
+        cs = (cosine * sine).sum(axis=1) - count * c * s
+        determinant = cc * ss - cs * cs
+        power = ss * yc * yc + cc * ys * ys - 2 * cs * yc * ys
+        sound = determinant > 1e-9 * count * count
+        shares[start : start + _BLOCK] = np.where(
+            sound, power / np.where(sound, determinant, 1.0) / total, 0.0
+        )
+    return np.clip(shares, 0.0, 1.0)
+
+
+def strongest_line(series: Series) -> Line:
+    """Return the strongest line of a series.
+
+    Raises :class:`SeriesError` when it is too short for one, or power does not change.
+    """
+    if len(series.times_s) < LEAST_SAMPLES:
+        raise SeriesError(
+            "TOO_FEW_SAMPLES", f"{len(series.times_s)} samples, at least {LEAST_SAMPLES} are needed"
+        )
+    length = float(series.times_s[-1] - series.times_s[0])
+    shortest, longest = 2 * series.spacing_s, min(LONGEST_S, length / CYCLES)
+    if not shortest < longest:
+        raise SeriesError(
+            "TOO_SHORT", f"{length:.0f} s at one sample in {series.spacing_s:.1f} s show no period"
+        )
+    flat = without_drift(series)
+    if not np.any(flat.watts - flat.watts.mean()):
+        raise SeriesError("CONSTANT", "power does not change")
+    step = 1 / (OVERSAMPLING * length)
+    frequencies = np.arange(1 / longest, 1 / shortest, step)
+    shares = spectrum(flat, frequencies)
+    best = int(np.argmax(shares))
+    return Line(
+        period_s=float(1 / frequencies[best]),
+        share=float(shares[best]),
+        samples=len(series.times_s),
+        shortest_s=shortest,
+        longest_s=longest,
+    )
