@@ -59,7 +59,8 @@ class Line:
 def from_slots(slots: NDArray[np.uint16], slot_ms: int, start_s: float = 0.0) -> Series:
     """Return the series of slots that hold a reading, each at the middle of its slot."""
     known = slots != MISSING_SLOT
-    times = start_s + (np.flatnonzero(known) + 0.5) * (slot_ms / 1000)
+    places = np.flatnonzero(known).astype(np.float64)
+    times: Float64 = np.asarray(start_s + (places + 0.5) * (slot_ms / 1000), dtype=np.float64)
     return Series(times, slots[known].astype(np.float64))
 
 

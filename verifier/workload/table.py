@@ -28,7 +28,6 @@ class Row:
     """One file: its nodes, the line of the first node, and the coherence of all, in words."""
 
     name: str
-    digest: str
     nodes: int
     line: Line | None
     coherence: str
@@ -64,13 +63,12 @@ def read_series(path: Path) -> dict[str, Series]:
 def read_row(path: Path) -> Row:
     """Return a log's row of the table."""
     nodes = list(read_series(path).values())
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
     try:
         line = strongest_line(nodes[0]) if nodes else None
         coherence = phase_coherence(nodes, line.period_s).words if line else "not defined"
     except SeriesError as error:
-        return Row(path.name, digest, len(nodes), None, "not defined", str(error))
-    return Row(path.name, digest, len(nodes), line, coherence, "")
+        return Row(path.name, len(nodes), None, "not defined", str(error))
+    return Row(path.name, len(nodes), line, coherence, "")
 
 
 def rows(folder: Path) -> Iterator[Row]:
