@@ -17,7 +17,8 @@ from verifier.workload.errors import SeriesError
 from verifier.workload.period import LEAST_SAMPLES, Series, without_drift
 
 STRETCH_S: Final = 300.0
-"""Length of the stretches within which phases are compared: steps may drift between them."""
+"""Length of the stretches within which phases are compared, less where the series are shorter:
+steps may drift between them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +74,19 @@ def phase_coherence(nodes: Sequence[Series], period_s: float) -> Coherence:
     flat = [without_drift(series) for series in nodes]
     start = min(float(series.times_s[0]) for series in flat)
     end = max(float(series.times_s[-1]) for series in flat)
+    stretch_s = min(STRETCH_S, end - start)
     lengths: list[float] = []
     counts: list[int] = []
     for stretch in range(max(1, int((end - start) // STRETCH_S))):
-        begin = start + stretch * STRETCH_S
-        found = [_phase(series, 1 / period_s, begin, begin + STRETCH_S) for series in flat]
+        begin = start + stretch * stretch_s
+        found = [_phase(series, 1 / period_s, begin, begin + stretch_s) for series in flat]
         phases = [phase for phase in found if phase is not None]
         if len(phases) >= 2:
             lengths.append(abs(sum(phases)) / len(phases))
             counts.append(len(phases))
     if not lengths:
         raise SeriesError(
-            "NO_COMMON_TIME", f"{len(nodes)} nodes share no {STRETCH_S:.0f} s of samples"
+            "NO_COMMON_TIME", f"{len(nodes)} nodes share no {stretch_s:.0f} s of samples"
         )
     unrelated = math.fsum(math.sqrt(math.pi / (4 * n)) for n in counts) / len(counts)
     return Coherence(math.fsum(lengths) / len(lengths), len(nodes), len(lengths), unrelated)
