@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 
 from statements.body import BODY_LIMIT
 from statements.body_bundle import FOLDER, decode_body_bundle
-from statements.errors import BodyError
-from statements.pins import LedgerPin
-from tlog.checkpoint import verify_checkpoint
+from statements.errors import BodyError, PinsError
+from statements.pins import LedgerPin, Pins
+from tlog.checkpoint import parse_checkpoint, verify_checkpoint
 from tlog.errors import TlogError
 from tlog.merkle import node_hash, root_hash
-from tlog.note import NOTE_LIMIT, Verifier
+from tlog.note import NOTE_LIMIT, Verifier, parse_note
 from tlog.tile import (
     ENTRY_LIMIT,
     HEIGHT,
@@ -72,15 +72,34 @@ class LogPrefix:
         return b"".join(self.levels[tile.level * HEIGHT][start : start + tile.width])
 
 
+def served_ledger(source: Source, pins: Pins) -> LedgerPin:
+    """Return which of an agreement's ledgers a source claims to serve; nothing is verified yet.
+
+    Raises :class:`MirrorError` when it serves no checkpoint, or one of a log that the agreement does not list.
+    """
+    note = _read_note(source)
+    try:
+        return pins.ledger(parse_checkpoint(parse_note(note)).origin)
+    except PinsError as error:
+        raise MirrorError("OTHER_LOG", f"{source.place}/checkpoint: {error}") from None
+    except TlogError as error:
+        raise MirrorError(error.reason, f"{source.place}/checkpoint: {error}") from None
+
+
+def _read_note(source: Source) -> bytes:
+    note = source.read("checkpoint", NOTE_LIMIT)
+    if note is None:
+        raise MirrorError("NO_CHECKPOINT", f"{source.place} serves no checkpoint: is it a log?")
+    return note
+
+
 def fetch_prefix(source: Source, pin: LedgerPin) -> LogPrefix:
     """Read a whole log and verify it, in the steps of this module.
 
     Raises :class:`MirrorError` with a reason that says what is wrong with which file.
     """
     # 1. The checkpoint.
-    note = source.read("checkpoint", NOTE_LIMIT)
-    if note is None:
-        raise MirrorError("NO_CHECKPOINT", f"{source.place} serves no checkpoint: is it a log?")
+    note = _read_note(source)
     try:
         checkpoint = verify_checkpoint(note, pin.origin, Verifier.from_vkey(pin.vkey))
     except TlogError as error:

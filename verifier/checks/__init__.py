@@ -1,0 +1,1 @@
+"""Checks: what is looked for in the evidence, one file each."""

@@ -1,0 +1,175 @@
+"""What a check is, what it is given, and what it finds."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+from verifier.accounts.chips import ChipTable
+from verifier.accounts.obligations import Assessment, Outcome
+from verifier.accounts.party import PartyAccount
+from verifier.agreement.model import Agreement, Obligation, Party
+from verifier.evidence.gather import Evidence
+from verifier.evidence.windows import PartyWindows
+
+MOST_CITED: Final = 8
+"""Statements that one finding cites; its summary says how many there are."""
+
+Span = tuple[int, int]
+"""Time [start, end), Unix milliseconds."""
+
+
+class CheckClass(Enum):
+    """On what a finding rests."""
+
+    EXACT = "exact"
+    """Signatures, hashes or logic: the check's file argues why an honest author cannot make it fire."""
+    STATISTICAL = "statistical"
+    """A measure beyond a threshold, with a stated rate of false alarms."""
+    OUTSIDE = "outside"
+    """Not detectable here: said, never found."""
+
+
+class Severity(Enum):
+    """What a finding does to a verdict while no panel has ruled on it."""
+
+    BREACH = "breach"
+    """The party is in violation."""
+    ANOMALY = "anomaly"
+    """The party's verdict is an anomaly until a panel rules."""
+    DOUBT = "doubt"
+    """The party cannot be compliant: the evidence does not decide."""
+    NOTE = "note"
+    """Nothing: for people to know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A statement that a finding rests on: its place in the log, and its statement id."""
+
+    index: int
+    statement_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that a check found.
+
+    ``subject`` names whom or what it is about within the party (a node, an obligation), or within the log;
+    [``from_ms``, ``to_ms``) is when. ``evidence`` is at most :data:`MOST_CITED` statements. ``notes`` are signed
+    checkpoints, where those are the proof. ``obligation`` is set where the finding is that one is violated.
+    """
+
+    id: str
+    check: str
+    cls: CheckClass
+    severity: Severity
+    subject: str
+    from_ms: int
+    to_ms: int
+    summary: str
+    evidence: tuple[Citation, ...]
+    notes: tuple[bytes, ...] = ()
+    obligation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """An obligation as it bound a party within the audited period, and how it stands.
+
+    ``spans`` is when it bound: its stage was in force and the party a member. ``account`` is of that time.
+    ``reason`` says why it is unresolved.
+    """
+
+    obligation: Obligation
+    spans: tuple[Span, ...]
+    account: PartyAccount
+    assessment: Assessment
+    outcome: Outcome
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PartyCase:
+    """What a check of a party is given. ``account`` is of the whole period, ``duties`` of when each bound."""
+
+    agreement: Agreement
+    evidence: Evidence = field(repr=False)
+    party: Party
+    period: Span
+    table: ChipTable = field(repr=False)
+    windows: PartyWindows = field(repr=False)
+    account: PartyAccount = field(repr=False)
+    duties: tuple[Duty, ...] = field(repr=False)
+
+    def authors(self) -> frozenset[bytes]:
+        """Return those who speak for the party: its own key and its nodes."""
+        return frozenset({self.party.key, *(node.node_id for node in self.windows.nodes)})
+
+    def name(self, author: bytes) -> str:
+        """Return how people call one of the party's authors."""
+        for node in self.windows.nodes:
+            if node.node_id == author:
+                return f"node {node.name} ({author.hex()[:12]})"
+        return f"party {self.party.id}"
+
+    def said_within(self, row: int) -> bool:
+        """Return whether a statement was logged in the period, its grace included."""
+        records = self.evidence.records
+        logged = self.evidence.time.clamp(int(records.index[row]), int(records.logged_at_ms[row]))
+        return self.period[0] <= logged < self.period[1] + self.agreement.pins.late_grace_ms
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerCase:
+    """What a check of the ledger is given."""
+
+    agreement: Agreement
+    evidence: Evidence = field(repr=False)
+    period: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A check. ``looks_for``, ``cites`` and ``argument`` are for people.
+
+    ``argument`` says, of an exact check, why it cannot fire on the honest; of a statistical one, at what rate it does.
+    ``version`` goes up when what it finds may change: it is part of the ruleset's digest.
+    """
+
+    id: str
+    version: int
+    cls: CheckClass
+    looks_for: str
+    cites: str
+    argument: str
+    find: Callable[[PartyCase], Iterable[Finding]]
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerCheck:
+    """A check of the log itself; see :class:`Check`."""
+
+    id: str
+    version: int
+    cls: CheckClass
+    looks_for: str
+    cites: str
+    argument: str
+    find: Callable[[LedgerCase], Iterable[Finding]]
+
+
+def finding_id(check: str, whose: str, subject: str, from_ms: int) -> str:
+    """Return a finding's id: the same for the same thing in every audit that begins to see it at the same time."""
+    named = "\n".join((check, whose, subject, str(from_ms)))
+    return f"{check}-{hashlib.sha256(named.encode()).hexdigest()[:12]}"
+
+
+def cite(evidence: Evidence, rows: Sequence[int]) -> tuple[Citation, ...]:
+    """Return citations of rows of the records, the first few in log order."""
+    records = evidence.records
+    return tuple(
+        Citation(int(records.index[row]), records.ids[row])
+        for row in sorted(set(rows))[:MOST_CITED]
+    )

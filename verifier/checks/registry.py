@@ -1,0 +1,43 @@
+"""The checks, by name: adding one is adding a file and its line here."""
+
+from typing import Final
+
+from verifier.checks import (
+    bodies_missing,
+    chain_fork,
+    chain_gap,
+    counter_continuity,
+    coverage_silence,
+    impossible_values,
+    late,
+    log_admission,
+    log_inconsistency,
+    restarts,
+    ticks_missing,
+    training_cap,
+    training_signature,
+    windows_refused,
+)
+from verifier.checks.interface import Check, LedgerCheck
+
+CHECKS: Final[tuple[Check, ...]] = (
+    chain_fork.CHECK,
+    chain_gap.CHECK,
+    late.CHECK,
+    restarts.CHECK,
+    coverage_silence.CHECK,
+    bodies_missing.CHECK,
+    windows_refused.CHECK,
+    training_cap.CHECK,
+    impossible_values.CHECK,
+    counter_continuity.CHECK,
+    training_signature.CHECK,
+)
+"""Checks of a party, in the order in which verdicts list their findings."""
+
+LEDGER_CHECKS: Final[tuple[LedgerCheck, ...]] = (
+    log_inconsistency.CHECK,
+    log_admission.CHECK,
+    ticks_missing.CHECK,
+)
+"""Checks of the log."""

@@ -1,0 +1,258 @@
+"""What a party owed within the audited period, and whether the evidence shows that it kept it. Pure.
+
+An obligation is judged over the intersection of the audited period, the time for which its stage was in force, and the
+time for which the party was a member. Nothing is *kept* on a log that is not known past the period's end and grace.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from verifier.accounts.chips import ChipTable
+from verifier.accounts.columns import Windows
+from verifier.accounts.expected import ExpectedNode
+from verifier.accounts.node import NodeAccount
+from verifier.accounts.obligations import (
+    Assessment,
+    Outcome,
+    assess_coverage_floor,
+    assess_training_cap,
+)
+from verifier.accounts.party import PartyAccount, account_nodes, sum_up
+from verifier.agreement.events import Acceded, Event, Withdrawn
+from verifier.agreement.lifecycle import AgreementState, StageSpan, replay, stage_spans
+from verifier.agreement.model import Agreement, Measure, Obligation, Scope, Trust
+from verifier.checks.interface import Duty, Span
+from verifier.evidence.windows import PartyWindows
+
+_FEW: Final = 1_000
+"""Events of membership beyond which instants are not combined: an agreement has at most a hundred parties."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """An agreement's life as the log tells it: its stages, and when each party was a member.
+
+    ``known_until_ms`` is the newest tick: a period can be assessed when that is past its end and grace.
+    """
+
+    state: AgreementState
+    stages: tuple[StageSpan, ...]
+    members: Mapping[str, tuple[Span, ...]]
+    known_until_ms: int
+    grace_ms: int
+
+    def assessable(self, period: Span) -> bool:
+        """Return whether the log is known far enough for windows of a period to be late."""
+        return self.known_until_ms >= period[1] + self.grace_ms
+
+
+def read_calendar(agreement: Agreement, events: Sequence[Event], as_of_ms: int) -> Calendar:
+    """Return an agreement's life until ``as_of_ms``."""
+    state = replay(agreement, events, as_of_ms)
+    return Calendar(
+        state=state,
+        stages=stage_spans(state),
+        members=_memberships(agreement, events, as_of_ms),
+        known_until_ms=as_of_ms,
+        grace_ms=agreement.pins.late_grace_ms,
+    )
+
+
+def _memberships(
+    agreement: Agreement, events: Sequence[Event], as_of_ms: int
+) -> Mapping[str, tuple[Span, ...]]:
+    """Return when each party was a member.
+
+    Membership changes only when somebody accedes or gives notice, when notice is over, and when a loss has lasted for
+    the cure period: those instants are all tried.
+    """
+    said = [event for event in events if isinstance(event, Acceded | Withdrawn)][:_FEW]
+    at = 0
+    instants: set[int] = set()
+    for event in said:
+        at = max(at, event.at_ms)
+        for notice in (0, agreement.withdrawal_notice_ms):
+            for cure in (0, agreement.membership_cure_ms):
+                instants.add(at + notice + cure)
+    edges = sorted(instant for instant in instants if instant < as_of_ms)
+    found: dict[str, list[Span]] = {party.id: [] for party in agreement.parties}
+    for start, end in zip(edges, [*edges[1:], as_of_ms], strict=True):
+        for party in replay(agreement, events, start).members:
+            found[party].append((start, end))
+    return {party: tuple(_joined(spans)) for party, spans in found.items()}
+
+
+def duty_spans(
+    agreement: Agreement, calendar: Calendar, duty: Obligation, party: str, period: Span
+) -> tuple[Span, ...]:
+    """Return when a duty bound a party within a period."""
+    spans = [
+        (max(span.from_ms, member[0], period[0]), min(span.to_ms, member[1], period[1]))
+        for span in calendar.stages
+        if duty in agreement.duties(span.stage, party)
+        for member in calendar.members[party]
+    ]
+    return tuple(_joined(span for span in spans if span[0] < span[1]))
+
+
+def _joined(spans: Iterable[Span]) -> list[Span]:
+    """Return spans with those that touch made one, in order."""
+    joined: list[Span] = []
+    for start, end in sorted(spans):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((start, end))
+    return joined
+
+
+def account_over(
+    windows: Windows,
+    expected: Sequence[ExpectedNode],
+    spans: Sequence[Span],
+    table: ChipTable,
+    trust: Trust,
+) -> PartyAccount:
+    """Return the account of nodes over the time of all ``spans`` together; at least one."""
+    parts = [account_nodes(windows, expected, span, table, trust) for span in spans]
+    return _sum([node for part in parts for node in part], spans, trust)
+
+
+def _sum(nodes: Sequence[NodeAccount], spans: Sequence[Span], trust: Trust) -> PartyAccount:
+    whole = sum_up(nodes, (spans[0][0], spans[-1][1]), trust)
+    chips = {node.index: node.chips for node in nodes}
+    return replace(whole, chips=sum(chips.values()))
+
+
+def assess_duties(
+    agreement: Agreement,
+    calendar: Calendar,
+    windows: PartyWindows,
+    period: Span,
+    table: ChipTable,
+) -> tuple[Duty, ...]:
+    """Return every duty that bound a party within a period, and how it stands."""
+    assessor = _Assessor(calendar, windows, period, table)
+    found = [
+        (obligation, duty_spans(agreement, calendar, obligation, windows.party, period))
+        for obligation in agreement.obligations
+    ]
+    return tuple(assessor.assess(obligation, spans) for obligation, spans in found if spans)
+
+
+class _Assessor:
+    """Judges one party's duties; accounts of nodes are worked out once for each time and trust."""
+
+    def __init__(
+        self, calendar: Calendar, windows: PartyWindows, period: Span, table: ChipTable
+    ) -> None:
+        self.calendar = calendar
+        self.windows = windows
+        self.period = period
+        self.table = table
+        self._known: dict[tuple[tuple[Span, ...], Trust, bool], list[NodeAccount]] = {}
+
+    def assess(self, obligation: Obligation, spans: tuple[Span, ...]) -> Duty:
+        whole = self._account(obligation, spans, None)
+        judge = self._judge_floor if obligation.measure is Measure.COVERAGE else self._judge_cap
+        worst = max(
+            (judge(obligation, spans, group) for group in self._groups(obligation.scope)),
+            key=_badness,
+        )
+        outcome, reason = worst.outcome, None
+        if outcome is not Outcome.VIOLATED and not self.calendar.assessable(self.period):
+            outcome = Outcome.UNRESOLVED
+            reason = (
+                "the log is not known far enough: a tick is wanted past the period's end and the grace of "
+                f"{self.calendar.grace_ms / 1000:.0f} s"
+            )
+        elif outcome is Outcome.UNRESOLVED:
+            reason = self._reason(obligation, worst, whole)
+        return Duty(obligation, spans, whole, worst, outcome, reason)
+
+    def _account(
+        self,
+        obligation: Obligation,
+        spans: tuple[Span, ...],
+        group: frozenset[int] | None,
+        *,
+        admitting: bool = False,
+    ) -> PartyAccount:
+        """Return the account of a group of nodes, by index; of all for ``None``."""
+        trust = obligation.trust
+        key = (spans, trust, admitting)
+        if key not in self._known:
+            windows = self.windows.admitting if admitting else self.windows.windows
+            expected = self.windows.expected
+            self._known[key] = [
+                node
+                for span in spans
+                for node in account_nodes(windows, expected, span, self.table, trust)
+            ]
+        nodes = [node for node in self._known[key] if group is None or node.index in group]
+        return _sum(nodes, spans, trust)
+
+    def _judge_cap(
+        self, obligation: Obligation, spans: tuple[Span, ...], group: frozenset[int]
+    ) -> Assessment:
+        """Judge a cap. What was logged late is held against the party, and never for it."""
+        account = self._account(obligation, spans, group)
+        assessment = assess_training_cap(account, obligation.limit)
+        if self.windows.admitting is not self.windows.windows:
+            admitted = self._account(obligation, spans, group, admitting=True)
+            against = assess_training_cap(admitted, obligation.limit)
+            lower = max(assessment.measured_lower, against.measured_lower)
+            upper = max(assessment.measured_upper, lower)
+            if against.outcome is Outcome.VIOLATED:
+                return replace(against, measured_lower=lower, measured_upper=upper)
+            assessment = replace(assessment, measured_lower=lower, measured_upper=upper)
+        if not account.expected_chip_s:
+            return replace(assessment, outcome=Outcome.UNRESOLVED)
+        return assessment
+
+    def _judge_floor(
+        self, obligation: Obligation, spans: tuple[Span, ...], group: frozenset[int]
+    ) -> Assessment:
+        """Judge a floor under coverage; a shortfall that ticks might have covered is not yet violated."""
+        account = self._account(obligation, spans, group)
+        known = self.calendar.known_until_ms
+        assessment = assess_coverage_floor(account, obligation.limit, obligation.cure_ms, known)
+        if assessment.outcome is Outcome.VIOLATED and self.windows.untimed:
+            admitted = self._account(obligation, spans, group, admitting=True)
+            if admitted.coverage >= obligation.limit:
+                return replace(assessment, outcome=Outcome.UNRESOLVED)
+        return assessment
+
+    def _groups(self, scope: Scope) -> list[frozenset[int]]:
+        """Return the nodes over which an obligation is summed, each group by itself; at least one group."""
+        expected = self.windows.expected
+        if scope is Scope.PARTY or not expected:
+            return [frozenset(node.index for node in expected)]
+        groups: dict[str, set[int]] = {}
+        for node in expected:
+            name = node.node_id
+            if scope is Scope.SITE and node.index < len(self.windows.nodes):
+                name = f"site {self.windows.nodes[node.index].site}"
+            groups.setdefault(name, set()).add(node.index)
+        return [frozenset(group) for group in groups.values()]
+
+    def _reason(self, obligation: Obligation, worst: Assessment, account: PartyAccount) -> str:
+        if not account.expected_chip_s:
+            return "no chip of the party had to be accounted for: none is enrolled"
+        if obligation.measure is not Measure.COVERAGE:
+            return (
+                f"between {worst.measured_lower:.3g} and {worst.measured_upper:.3g} FLOP were executed, as far as the "
+                "evidence tells, and the cap lies between"
+            )
+        if self.windows.untimed:
+            return "ticks are wanting that would tell whether windows were logged in time"
+        return "the floor is missed, and may still be cured"
+
+
+def _badness(assessment: Assessment) -> tuple[int, float]:
+    """Order assessments, worst last: violated, unresolved, kept; then by what was measured."""
+    rank = {Outcome.KEPT: 0, Outcome.UNRESOLVED: 1, Outcome.VIOLATED: 2}[assessment.outcome]
+    beyond = assessment.measured_upper
+    return rank, -math.inf if math.isnan(beyond) else beyond

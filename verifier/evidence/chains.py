@@ -1,0 +1,222 @@
+"""Chains: who said what in which order, and on whose signature that rests.
+
+Each header commits to the one before, so that one valid signature on the last header of an (author, key, epoch)
+authenticates the summaries before it. That holds only where the chain is unbroken: sequences 0, 1, 2, … and each
+``previous`` the id of the header before. A chain that is not, or whose last signature fails, is verified header by
+header; what is not signed is dropped, so that a log cannot put words into anybody's chain.
+"""
+
+import hashlib
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from statements.kinds import Kind
+from statements.signing import VerifyingKey, verify_batch
+from verifier.evidence.records import Bools, Int64, Records
+
+
+class Contradiction(Enum):
+    """How two headers that one key signed contradict each other."""
+
+    SAME_PLACE = "two headers for one place of the chain"
+    OTHER_PAST = "a header that follows another than the one logged before it"
+    SUPERSEDED = "a header of an epoch whose successor the author had already seen in the log"
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """Equivocation: two rows, both validly signed, that no honest author says both; the earlier logged first."""
+
+    author: bytes
+    rows: tuple[int, int]
+    what: Contradiction
+
+
+@dataclass(frozen=True, slots=True)
+class ChainGap:
+    """Statements that were said and are not in the log: ``missing`` of them before the row."""
+
+    author: bytes
+    row: int
+    missing: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chains:
+    """What the chains of a log show.
+
+    ``authentic`` says of each row whether its author said it, there, in the branch that was logged first.
+    ``forged`` are rows whose signature is not their author's; ``strangers`` those of keys that nobody made live;
+    ``repeated`` those that repeat a row before: three things that an honest ledger does not log. ``epochs`` counts
+    each author's openings.
+    """
+
+    authentic: Bools
+    forks: tuple[Fork, ...]
+    gaps: tuple[ChainGap, ...]
+    forged: tuple[int, ...]
+    strangers: tuple[int, ...]
+    repeated: tuple[int, ...]
+    epochs: Mapping[bytes, int]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveKey:
+    """A key that may speak, and the index in the log from which on; -1: from the start."""
+
+    key: VerifyingKey
+    from_index: int
+
+
+def follow_chains(
+    records: Records, keys: Mapping[bytes, LiveKey], verified: Bools, origin: str
+) -> Chains:
+    """Return what the chains of a log show.
+
+    ``keys`` are by author. ``verified`` says which rows' signatures were verified singly: of every row that is not a
+    summary it is the answer, of summaries it is ignored. ``origin`` is the log's.
+    """
+    return _Follower(records, keys, verified, origin).run()
+
+
+class _Follower:
+    """The moving parts of one pass over the chains."""
+
+    def __init__(
+        self, records: Records, keys: Mapping[bytes, LiveKey], verified: Bools, origin: str
+    ) -> None:
+        self.records = records
+        self.keys = keys
+        self.log = hashlib.sha256(origin.encode()).digest()
+        self.summary: Bools = records.kind == int(Kind.SUMMARY)
+        self.signed: Bools = verified & ~self.summary
+        self.authentic: Bools = np.zeros(len(records), dtype=np.bool_)
+        self.forks: list[Fork] = []
+        self.gaps: list[ChainGap] = []
+        self.forged: list[int] = []
+        self.strangers: list[int] = []
+        self.repeated: list[int] = []
+
+    def run(self) -> Chains:
+        records = self.records
+        order: Int64 = np.lexsort((records.sequence, records.chain)).astype(np.int64)
+        edges = np.flatnonzero(np.diff(records.chain[order], prepend=-1, append=-1))
+        broken = self._broken(order, edges)
+        tails: list[tuple[int, Int64]] = []
+        openings: dict[bytes, list[int]] = {}
+        for start, end, is_broken in zip(
+            edges[:-1].tolist(), edges[1:].tolist(), broken.tolist(), strict=True
+        ):
+            rows = order[start:end]
+            author = records.text("author", int(rows[0]))
+            live = self.keys.get(author)
+            if live is None or int(records.index[rows].min()) <= live.from_index:
+                self.strangers += rows.tolist()
+                continue
+            openings.setdefault(author, []).append(int(rows[0]))
+            if is_broken:
+                self._walk(rows, author)
+            else:
+                tails.append((int(rows[-1]), rows))
+        self._authenticate(tails)
+        self._find_superseded(openings)
+        wrong = set(self.forged) | set(self.strangers)
+        return Chains(
+            authentic=self.authentic,
+            forks=tuple(sorted(self.forks, key=lambda fork: fork.rows)),
+            gaps=tuple(sorted(self.gaps, key=lambda gap: gap.row)),
+            forged=tuple(sorted(set(self.forged))),
+            strangers=tuple(sorted(self.strangers)),
+            repeated=tuple(sorted(self.repeated)),
+            epochs={
+                author: len([row for row in rows if row not in wrong])
+                for author, rows in openings.items()
+            },
+        )
+
+    def _broken(self, order: Int64, edges: Int64) -> Bools:
+        """Return which chains are not 0, 1, 2, … each after the one before."""
+        records = self.records
+        place = np.arange(len(order)) - np.repeat(edges[:-1], np.diff(edges))
+        wrong: Bools = records.sequence[order] != place
+        ids = np.frombuffer(b"".join(records.ids), dtype="V32")[order]
+        linked = records.table["previous"][order][1:] == ids[:-1]
+        wrong[1:] |= ~linked & (place[1:] > 0)
+        if not len(order):
+            return np.zeros(0, dtype=np.bool_)
+        return np.add.reduceat(wrong.astype(np.int64), edges[:-1]) > 0
+
+    def _authenticate(self, tails: Sequence[tuple[int, Int64]]) -> None:
+        """Verify the last header of each unbroken chain; one that fails is walked."""
+        self._verify([row for row, _ in tails if self.summary[row]])
+        for row, rows in tails:
+            if not self.signed[row]:
+                self._walk(rows, self.records.text("author", row))
+                continue
+            self.authentic[rows] = self.summary[rows] | self.signed[rows]
+            self.forged += rows[~self.authentic[rows]].tolist()
+
+    def _verify(self, rows: Sequence[int]) -> None:
+        """Verify signatures of summaries, and note those that hold."""
+        records = self.records
+        failures = verify_batch(
+            [self.keys[records.text("author", row)].key for row in rows],
+            [records.ids[row] for row in rows],
+            [records.signature(row) for row in rows],
+        )
+        for position, row in enumerate(rows):
+            self.signed[row] = position not in failures
+
+    def _walk(self, rows: Int64, author: bytes) -> None:
+        """Verify every header of a chain, and say how it is broken; ``rows`` are by sequence, then by index."""
+        records = self.records
+        self._verify([row for row in rows.tolist() if self.summary[row] and not self.signed[row]])
+        before: int | None = None
+        for row in rows.tolist():
+            if not self.signed[row]:
+                self.forged.append(row)
+                continue
+            if before is not None and records.sequence[before] == records.sequence[row]:
+                if records.ids[before] == records.ids[row]:
+                    self.repeated.append(row)
+                else:
+                    self._contradict(before, row, Contradiction.SAME_PLACE)
+                continue
+            expected = 0 if before is None else int(records.sequence[before]) + 1
+            missing = int(records.sequence[row]) - expected
+            if missing:
+                self.gaps.append(ChainGap(author, row, missing))
+            elif before is not None and records.text("previous", row) != records.ids[before]:
+                self._contradict(before, row, Contradiction.OTHER_PAST)
+            self.authentic[row] = True
+            before = row
+
+    def _contradict(self, one: int, other: int, what: Contradiction) -> None:
+        author = self.records.text("author", one)
+        self.forks.append(Fork(author, (min(one, other), max(one, other)), what))
+
+    def _find_superseded(self, openings: Mapping[bytes, Sequence[int]]) -> None:
+        """Find headers of an epoch that had seen its successor's opening."""
+        records = self.records
+        seen_log = np.frombuffer(self.log, dtype="V32")[0]
+        for author, found in openings.items():
+            if len(found) < 2:
+                continue
+            opened = sorted(row for row in found if self.authentic[row])
+            for before, after in itertools.pairwise(opened):
+                late = (
+                    (records.chain == records.chain[before])
+                    & (records.seen_size > records.index[after])
+                    & (records.table["seen_log"] == seen_log)
+                    & self.authentic
+                )
+                for row in np.flatnonzero(late).tolist()[:1]:
+                    if not self.signed[row]:
+                        self._verify([row])
+                    if self.signed[row]:
+                        rows = (min(after, row), max(after, row))
+                        self.forks.append(Fork(author, rows, Contradiction.SUPERSEDED))

@@ -1,0 +1,351 @@
+"""From a verified prefix of a log to what was said in it, by whom, and when. Pure.
+
+1. Records are read from the leaves; leaf 0 must be the agreement.
+2. Statements other than summaries are taken in log order: their bodies are opened, keys become live by openings of
+   pinned keys and by enrolments, and each signature is verified singly.
+3. Ticks are verified, and give every index its time.
+4. Chains are followed: they authenticate the summaries.
+"""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from google.protobuf.message import Message
+from statements.enrolment import verify_enrolment
+
+from protos.stillwatch.statement.v1 import (
+    governance_pb2,
+    identity_pb2,
+    inventory_pb2,
+    log_pb2,
+)
+from statements.body import decode_body, verify_stored
+from statements.errors import BodyError, SignatureError
+from statements.kinds import Kind, parse_content
+from statements.pins import LedgerPin, Pin, Pins, Role, agreement_digest
+from statements.signing import VerifyingKey, key_digest, verify_signature
+from verifier.agreement.model import Agreement
+from verifier.evidence.chains import Chains, LiveKey, follow_chains
+from verifier.evidence.errors import EvidenceError
+from verifier.evidence.records import MAX_TIME_MS, Bools, Records, read_records
+from verifier.evidence.statement import (
+    EnrolledNode,
+    Fault,
+    LoggedStatement,
+    NodeInventory,
+    NodeOpening,
+)
+from verifier.evidence.ticks import FalseTick, LogTime, Tick, judge_tick, read_time
+from verifier.mirror.prefix import LogPrefix, fetch_prefix, served_ledger
+from verifier.mirror.source import FolderSource
+
+MOST_CHIPS: Final = 4096
+"""Chips that one node may enrol."""
+_ACCOUNTED_FROM_LOGGED: Final = 2**62
+"""Stands for: from when the enrolment was logged."""
+_MOST_TOLD: Final = 100
+"""Faults of one kind that are told one by one."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """What a log's prefix shows.
+
+    ``said`` are the statements of those whom the agreement pins, in log order; ``nodes``, ``openings`` and
+    ``inventories`` what parties and nodes said of nodes. Summaries stay in ``records``: those that
+    ``chains.authentic`` names. ``faults`` are the ledger's.
+    """
+
+    prefix: LogPrefix = field(repr=False)
+    records: Records = field(repr=False)
+    time: LogTime = field(repr=False)
+    chains: Chains = field(repr=False)
+    said: tuple[LoggedStatement, ...]
+    nodes: tuple[EnrolledNode, ...]
+    openings: tuple[NodeOpening, ...]
+    inventories: tuple[NodeInventory, ...]
+    faults: tuple[Fault, ...]
+
+    @property
+    def as_of_ms(self) -> int:
+        """The time up to which the log is known: that of its newest tick, Unix ms."""
+        return self.time.as_of_ms
+
+
+def read_evidence(mirror: Path, agreement: Agreement) -> Evidence:
+    """Return the evidence in a mirror's folder, which is verified again.
+
+    Raises :class:`VerifierError` when the folder holds no log that the agreement lists.
+    """
+    source = FolderSource(mirror)
+    return gather(agreement.pins, fetch_prefix(source, served_ledger(source, agreement.pins)))
+
+
+def gather(pins: Pins, prefix: LogPrefix) -> Evidence:
+    """Return what a verified prefix shows, in the steps of this module.
+
+    Raises :class:`EvidenceError` when the log does not begin with the agreement.
+    """
+    return _Gatherer(pins, prefix).run()
+
+
+@dataclass(slots=True)
+class _Spoken:
+    """A statement other than a summary, its body opened and its signature not yet judged."""
+
+    row: int
+    kind: Kind
+    author: bytes
+    message: Message
+
+
+class _Gatherer:
+    """The moving parts of one reading."""
+
+    def __init__(self, pins: Pins, prefix: LogPrefix) -> None:
+        self.pins = pins
+        self.prefix = prefix
+        self.ledger: LedgerPin = pins.ledger(prefix.origin)
+        self.records = read_records(prefix.entries)
+        self.keys: dict[bytes, LiveKey] = {}
+        self.enrolled: dict[tuple[bytes, str], EnrolledNode] = {}
+        self.verified: Bools = np.zeros(len(self.records), dtype=np.bool_)
+        self.spoken: list[_Spoken] = []
+        self.faults = [
+            Fault("NOT_A_RECORD", index, f"the leaf at {index} is refused: {why}")
+            for index, why in self.records.refused
+        ]
+
+    def run(self) -> Evidence:
+        # 1. Leaf 0.
+        self._verify_leaf_0()
+        # 2. Everything but summaries, in log order.
+        for row in np.flatnonzero(self.records.kind != int(Kind.SUMMARY)).tolist():
+            self._hear(row)
+        self._judge_leaf_0()
+        # 3. Time.
+        time = self._time()
+        # 4. Chains.
+        chains = follow_chains(self.records, self.keys, self.verified, self.prefix.origin)
+        self._tell_chains(chains)
+        return Evidence(
+            prefix=self.prefix,
+            records=self.records,
+            time=time,
+            chains=chains,
+            said=tuple(self._said(time)),
+            nodes=tuple(self._settled(time)),
+            openings=tuple(
+                NodeOpening(one.row, one.author, one.message)
+                for one in self.spoken
+                if isinstance(one.message, identity_pb2.Opening)
+                and one.author not in self.pins.by_key
+            ),
+            inventories=tuple(
+                NodeInventory(
+                    one.row, one.author, self.records.text("body_digest", one.row), one.message
+                )
+                for one in self.spoken
+                if isinstance(one.message, inventory_pb2.Inventory)
+            ),
+            faults=tuple(sorted(self.faults, key=lambda fault: fault.index)),
+        )
+
+    def _verify_leaf_0(self) -> None:
+        records = self.records
+        if not len(records) or records.index[0] != 0 or records.kind[0] != int(Kind.AGREEMENT):
+            raise EvidenceError(
+                "NO_AGREEMENT", f"the log {self.prefix.origin} does not begin with an agreement"
+            )
+        content = self._content(0)
+        text = content.text if isinstance(content, governance_pb2.Agreement) else b""
+        if agreement_digest(text) != self.pins.digest:
+            raise EvidenceError(
+                "OTHER_AGREEMENT",
+                f"the log {self.prefix.origin} serves another agreement than the one given, whose digest is "
+                f"sha256:{self.pins.digest.hex()}",
+            )
+
+    def _judge_leaf_0(self) -> None:
+        """Verify the first record once the ledger's opening, which follows it, has shown its key."""
+        if not self.verified[0]:
+            raise EvidenceError(
+                "AGREEMENT_UNSIGNED",
+                f"leaf 0 of {self.prefix.origin} is not signed by the ledger's key that the agreement pins",
+            )
+
+    def _content(self, row: int) -> Message | None:
+        """Return what a public statement says; ``None``, and a fault, when its body is missing or not its own."""
+        index = int(self.records.index[row])
+        body = self.prefix.bodies[index]
+        kind = Kind(int(self.records.kind[row]))
+        if body is None:
+            self._fault("BODY_MISSING", row, f"the body of the {kind.name} statement is not served")
+            return None
+        try:
+            verify_stored(body, self.records.text("stored_digest", row))
+            return parse_content(kind, decode_body(body))
+        except BodyError as error:
+            self._fault(error.reason, row, f"the body of the {kind.name} statement: {error}")
+            return None
+
+    def _hear(self, row: int) -> None:
+        content = self._content(row)
+        author = self.records.text("author", row)
+        if isinstance(content, identity_pb2.Opening):
+            self._show_key(row, author, content)
+        live = self.keys.get(author)
+        if live is None:
+            if row:  # leaf 0 precedes the opening that shows its key
+                return  # a stranger's: told with the chains
+        elif not self._signed(row, live.key):
+            return
+        if content is None:
+            return
+        if isinstance(content, identity_pb2.Enrolment):
+            self._enrol(row, author, content)
+        self.spoken.append(_Spoken(row, Kind(int(self.records.kind[row])), author, content))
+        if isinstance(content, identity_pb2.Opening) and row and not self.verified[0]:
+            self._verify_first(author)
+
+    def _verify_first(self, author: bytes) -> None:
+        if author == self.records.text("author", 0) == self.ledger.key_id:
+            self._signed(0, self.keys[author].key)
+
+    def _signed(self, row: int, key: VerifyingKey) -> bool:
+        try:
+            verify_signature(key, self.records.ids[row], self.records.signature(row))
+        except SignatureError:
+            return False  # told with the chains
+        self.verified[row] = True
+        return True
+
+    def _show_key(self, row: int, author: bytes, opening: identity_pb2.Opening) -> None:
+        if author in self.keys or author not in self.pins.by_key:
+            return
+        if key_digest(opening.key) != author:
+            return
+        try:
+            self.keys[author] = LiveKey(VerifyingKey.from_spki(opening.key), -1)
+        except SignatureError as error:
+            self._fault("MALFORMED_BODY", row, f"the opening's key: {error}")
+
+    def _enrol(self, row: int, author: bytes, enrolment: identity_pb2.Enrolment) -> None:
+        party = self.pins.by_key.get(author)
+        if party is None or party.role is not Role.PARTY:
+            self._fault("BAD_ENROLMENT", row, "a node is enrolled by somebody who is no party")
+            return
+        try:
+            key = verify_enrolment(enrolment, author, self.pins.digest)
+        except (BodyError, SignatureError) as error:
+            self._fault("BAD_ENROLMENT", row, str(error))
+            return
+        if key.key_id in self.pins.by_key:
+            self._fault("BAD_ENROLMENT", row, "a node's key is pinned as somebody else's")
+            return
+        index = int(self.records.index[row])
+        self.keys.setdefault(key.key_id, LiveKey(key, index))
+        from_ms = enrolment.accounted_from if enrolment.HasField("accounted_from") else None
+        model = enrolment.chip_model if enrolment.HasField("chip_model") else None
+        fresh = EnrolledNode(
+            node_id=key.key_id,
+            party=party.id,
+            site=enrolment.site,
+            name=enrolment.name,
+            chips=min(enrolment.chips, MOST_CHIPS),
+            chip_model=model,
+            accounted_from_ms=_ACCOUNTED_FROM_LOGGED if from_ms is None else from_ms,
+            index=index,
+        )
+        known = self.enrolled.get((key.key_id, party.id))
+        self.enrolled[key.key_id, party.id] = fresh if known is None else _merged(known, fresh)
+
+    def _time(self) -> LogTime:
+        ticks: list[Tick] = []
+        false: list[FalseTick] = []
+        for one in self.spoken:
+            message = one.message
+            if not isinstance(message, log_pb2.Tick) or not self.verified[one.row]:
+                continue
+            if one.author != self.ledger.key_id or not message.HasField("time"):
+                self._fault("BAD_TICK", one.row, "a tick is not the ledger's, or has no time")
+                continue
+            index = int(self.records.index[one.row])
+            time_ms = min(message.time, MAX_TIME_MS)
+            found = judge_tick(self.prefix, self.ledger, index, message.checkpoint, time_ms)
+            if isinstance(found, FalseTick):
+                false.append(found)
+            else:
+                ticks.append(found)
+        time = read_time(self.prefix.size, ticks, false)
+        for tick_fault in time.false:
+            self.faults.append(
+                Fault(
+                    tick_fault.reason,
+                    tick_fault.index,
+                    tick_fault.message,
+                    (tick_fault.note, self.prefix.note),
+                )
+            )
+        return time
+
+    def _tell_chains(self, chains: Chains) -> None:
+        for reason, rows, words in (
+            ("BAD_SIGNATURE", chains.forged, "is not signed by its author"),
+            ("UNKNOWN_KEY", chains.strangers, "is by a key that nobody made live before it"),
+            ("LOGGED_TWICE", chains.repeated, "was logged before"),
+        ):
+            for row in rows[:_MOST_TOLD]:
+                self._fault(reason, row, f"the statement at {self.records.index[row]} {words}")
+
+    def _said(self, time: LogTime) -> list[LoggedStatement]:
+        said: list[LoggedStatement] = []
+        seen: set[bytes] = set()
+        for one in self.spoken:
+            pin = self._pin(one.author)
+            ident = self.records.ids[one.row]
+            if pin is None or not self.verified[one.row] or ident in seen:
+                continue
+            seen.add(ident)
+            index = int(self.records.index[one.row])
+            said.append(
+                LoggedStatement(
+                    index=index,
+                    statement_id=ident,
+                    header=self.records.header(one.row),
+                    role=pin.role,
+                    name=pin.id,
+                    message=one.message,
+                    logged_ms=time.clamp(index, int(self.records.logged_at_ms[one.row])),
+                    not_before_ms=int(time.not_before_ms[index]),
+                    not_after_ms=int(time.not_after_ms[index]),
+                )
+            )
+        return said
+
+    def _pin(self, author: bytes) -> Pin | None:
+        return self.pins.by_key.get(author)
+
+    def _settled(self, time: LogTime) -> list[EnrolledNode]:
+        """Return the nodes, each accounted for from when its enrolment says, else from when it was logged."""
+        return [
+            replace(node, accounted_from_ms=max(0, int(time.not_before_ms[node.index])))
+            if node.accounted_from_ms == _ACCOUNTED_FROM_LOGGED
+            else node
+            for node in self.enrolled.values()
+        ]
+
+    def _fault(self, reason: str, row: int, message: str) -> None:
+        self.faults.append(Fault(reason, int(self.records.index[row]), message))
+
+
+def _merged(known: EnrolledNode, fresh: EnrolledNode) -> EnrolledNode:
+    """Return a node that its party enrolled twice: what counts for more of each claim."""
+    return replace(
+        known,
+        chips=max(known.chips, fresh.chips),
+        chip_model=known.chip_model if known.chip_model == fresh.chip_model else None,
+        accounted_from_ms=min(known.accounted_from_ms, fresh.accounted_from_ms),
+    )

@@ -1,0 +1,317 @@
+"""From a party's logged summaries to the columns of the accounts: which windows count, and why others do not.
+
+A window counts when its body is held and is that of its header, cites its node's inventory, has the agreement's length
+and place, was logged within the agreement's grace, and comes from telemetry that may be judged. One that was logged
+late, or for which ticks are wanting, can convict but not acquit: it is kept apart, in ``admitting``.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+import numpy as np
+
+from protos.stillwatch.statement.v1 import identity_pb2, summary_pb2
+from statements.body import decode_body, verify_stored
+from statements.errors import BodyError
+from statements.kinds import Kind, parse_content
+from verifier.accounts.chips import ChipTable
+from verifier.accounts.columns import ColumnsBuilder, Windows
+from verifier.accounts.errors import ColumnsError
+from verifier.accounts.expected import ExpectedNode
+from verifier.agreement.model import Agreement, Party
+from verifier.agreement.verifiability import REFERENCE_CHIP
+from verifier.evidence.gather import Evidence
+from verifier.evidence.records import Bools, Int64
+from verifier.evidence.statement import EnrolledNode
+
+
+class Excluded(Enum):
+    """Why a logged window does not count as evidence."""
+
+    LATE = "logged later than the agreement's grace allows"
+    UNTIMED = "logged in time or not: ticks are wanting that would tell"
+    MISALIGNED = "not a window of the agreement's length and place"
+    BODY_MISSING = "its body is not held"
+    BODY_REFUSED = "its body is not that of its header, or does not parse"
+    NO_INVENTORY = "it cites no inventory of its node"
+    UNFIT = "it does not have the shape that it declares"
+    UNLABELLED = "its epoch does not say how its telemetry was made"
+    NOT_LIVE = "its telemetry is recorded or simulated, and the agreement is no rehearsal"
+    OTHER_AGREEMENT = "its epoch was not opened under this agreement"
+
+
+TELEMETRY: Final[Mapping[int, str]] = {
+    identity_pb2.TELEMETRY_LIVE: "live",
+    identity_pb2.TELEMETRY_RECORDED: "recorded",
+    identity_pb2.TELEMETRY_SIMULATED: "simulated",
+}
+"""The labels of telemetry, as openings give them."""
+
+NOT_ENROLLED: Final = "declared, not enrolled"
+"""Stands for the node of chips that the agreement declares and no enrolment names."""
+_ROUNDING: Final = 1e-6
+"""H100e by which sums of a table's figures may miss what was declared."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExcludedWindow:
+    """A logged window that does not count: its row in the records, why, and what was wrong with it."""
+
+    row: int
+    why: Excluded
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PartyWindows:
+    """A party's windows around a period.
+
+    ``nodes`` are its enrolled nodes by index; ``expected`` who must account, with a node of its own for each stretch
+    in which fewer chips were enrolled than the agreement declares. ``windows`` are those that count, ``rows`` their
+    rows in the records; ``admitting`` also those that count only against the party. ``telemetry`` are the labels under
+    which any of them was made.
+    """
+
+    party: str
+    nodes: tuple[EnrolledNode, ...]
+    expected: tuple[ExpectedNode, ...]
+    windows: Windows = field(repr=False)
+    rows: Int64 = field(repr=False)
+    admitting: Windows = field(repr=False)
+    admitting_rows: Int64 = field(repr=False)
+    excluded: tuple[ExcludedWindow, ...] = field(repr=False)
+    telemetry: tuple[str, ...]
+
+    def excluded_for(self, *why: Excluded) -> list[ExcludedWindow]:
+        """Return the windows excluded for any of some reasons."""
+        return [window for window in self.excluded if window.why in why]
+
+    @property
+    def untimed(self) -> bool:
+        """Whether some window may have been in time, had there been ticks."""
+        return any(window.why is Excluded.UNTIMED for window in self.excluded)
+
+
+def party_windows(
+    agreement: Agreement,
+    evidence: Evidence,
+    party: Party,
+    period: tuple[int, int],
+    table: ChipTable,
+) -> PartyWindows:
+    """Return a party's windows that touch ``period`` (Unix ms, end excluded), and each node's nearest beside it."""
+    return _Reader(agreement, evidence, party, period, table).run()
+
+
+class _Reader:
+    """The moving parts of reading one party's windows."""
+
+    def __init__(
+        self,
+        agreement: Agreement,
+        evidence: Evidence,
+        party: Party,
+        period: tuple[int, int],
+        table: ChipTable,
+    ) -> None:
+        self.agreement = agreement
+        self.evidence = evidence
+        self.party = party
+        self.period = period
+        self.table = table
+        self.nodes = tuple(node for node in evidence.nodes if node.party == party.id)
+        self.index = {node.node_id: at for at, node in enumerate(self.nodes)}
+        self.models = {
+            (inventory.author, inventory.body_digest): tuple(
+                table.row(chip.model if chip.HasField("model") else None)
+                for chip in inventory.message.chips
+            )
+            for inventory in evidence.inventories
+            if evidence.chains.authentic[inventory.row]
+        }
+        self.openings = {
+            int(evidence.records.chain[opening.row]): opening.message
+            for opening in evidence.openings
+            if evidence.chains.authentic[opening.row]
+        }
+        self.excluded: list[ExcludedWindow] = []
+        self.labels: set[str] = set()
+
+    def run(self) -> PartyWindows:
+        rows = self._rows()
+        timely, admitting = ColumnsBuilder(), ColumnsBuilder()
+        kept: list[int] = []
+        admitted: list[int] = []
+        timing = self._timing(rows)
+        labels = self._labels(rows)
+        for row in rows.tolist():
+            try:
+                label = labels[int(self.evidence.records.chain[row])]
+                summary, models = self._read(row, label)
+                at = self.index[self.evidence.records.text("author", row)]
+                span = (
+                    int(self.evidence.records.start_ms[row]),
+                    int(self.evidence.records.end_ms[row]),
+                )
+                admitting.add(at, *span, summary, models, telemetry=str(label))
+            except _Refused as refused:
+                self.excluded.append(ExcludedWindow(row, refused.why, refused.detail))
+                continue
+            except ColumnsError as error:
+                self.excluded.append(ExcludedWindow(row, Excluded.UNFIT, str(error)))
+                continue
+            admitted.append(row)
+            late = timing.get(row)
+            if late is None:
+                timely.add(at, *span, summary, models, telemetry=str(label))
+                kept.append(row)
+            else:
+                self.excluded.append(ExcludedWindow(row, late, late.value))
+        some_late = len(kept) < len(admitted)
+        windows = timely.build()
+        return PartyWindows(
+            party=self.party.id,
+            nodes=self.nodes,
+            expected=tuple(self._expected()),
+            windows=windows,
+            rows=np.array(kept, dtype=np.int64),
+            admitting=admitting.build() if some_late else windows,
+            admitting_rows=np.array(admitted, dtype=np.int64),
+            excluded=tuple(self.excluded),
+            telemetry=tuple(sorted(self.labels)),
+        )
+
+    def _rows(self) -> Int64:
+        """Return the rows of the nodes' authentic summaries in or beside the period, in log order."""
+        records = self.evidence.records
+        summaries: Bools = (records.kind == int(Kind.SUMMARY)) & self.evidence.chains.authentic
+        own = {
+            chain: self.index[author]
+            for chain, author in self._authors(summaries).items()
+            if author in self.index
+        }
+        node_of = np.full(int(records.chain.max(initial=-1)) + 1, -1, dtype=np.int64)
+        for chain, at in own.items():
+            node_of[chain] = at
+        node = np.where(summaries, node_of[records.chain], -1)
+        inside: Bools = (
+            (node >= 0) & (records.start_ms < self.period[1]) & (records.end_ms > self.period[0])
+        )
+        chosen = [np.flatnonzero(inside)]
+        for at in range(len(self.nodes)):
+            mine = np.flatnonzero(node == at)
+            before = mine[records.end_ms[mine] <= self.period[0]]
+            after = mine[records.start_ms[mine] >= self.period[1]]
+            if len(before):
+                chosen.append(before[[int(np.argmax(records.end_ms[before]))]])
+            if len(after):
+                chosen.append(after[[int(np.argmin(records.start_ms[after]))]])
+        return np.unique(np.concatenate(chosen)).astype(np.int64)
+
+    def _authors(self, summaries: Bools) -> dict[int, bytes]:
+        records = self.evidence.records
+        chains, first = np.unique(records.chain[summaries], return_index=True)
+        rows = np.flatnonzero(summaries)[first]
+        return {
+            int(chain): records.text("author", int(row))
+            for chain, row in zip(chains, rows, strict=True)
+        }
+
+    def _timing(self, rows: Int64) -> dict[int, Excluded]:
+        records, time = self.evidence.records, self.evidence.time
+        deadline = records.end_ms[rows] + self.agreement.pins.late_grace_ms
+        index = records.index[rows]
+        late = time.not_before_ms[index] > deadline
+        unclear = ~late & (time.not_after_ms[index] > deadline)
+        return {
+            **dict.fromkeys(rows[late].tolist(), Excluded.LATE),
+            **dict.fromkeys(rows[unclear].tolist(), Excluded.UNTIMED),
+        }
+
+    def _labels(self, rows: Int64) -> dict[int, str | Excluded]:
+        """Return, for each chain, the label of its telemetry, or why its windows do not count."""
+        labels: dict[int, str | Excluded] = {}
+        for chain in np.unique(self.evidence.records.chain[rows]).tolist():
+            opening = self.openings.get(chain)
+            if opening is None or self.agreement.digest not in opening.agreements:
+                labels[chain] = Excluded.OTHER_AGREEMENT
+                continue
+            label = TELEMETRY.get(opening.telemetry)
+            if label is None:
+                labels[chain] = Excluded.UNLABELLED
+                continue
+            self.labels.add(label)
+            live = label == "live" or self.agreement.rehearsal
+            labels[chain] = label if live else Excluded.NOT_LIVE
+        return labels
+
+    def _read(
+        self, row: int, label: str | Excluded
+    ) -> tuple[summary_pb2.WorkloadSummary, Sequence[int]]:
+        """Return what a window says and the models of its chips; raises :class:`_Refused`."""
+        records = self.evidence.records
+        if isinstance(label, Excluded):
+            raise _Refused(label, label.value)
+        start, length = int(records.start_ms[row]), self.agreement.pins.window_ms
+        if start % length or int(records.end_ms[row]) - start != length:
+            raise _Refused(Excluded.MISALIGNED, f"windows have {length} ms and start at multiples")
+        body = self.evidence.prefix.bodies[int(records.index[row])]
+        if body is None:
+            raise _Refused(Excluded.BODY_MISSING, Excluded.BODY_MISSING.value)
+        try:
+            verify_stored(body, records.text("stored_digest", row))
+            summary = parse_content(Kind.SUMMARY, decode_body(body))
+        except BodyError as error:
+            raise _Refused(Excluded.BODY_REFUSED, str(error)) from None
+        assert isinstance(summary, summary_pb2.WorkloadSummary)  # noqa: S101 - for the type checker
+        models = self.models.get((records.text("author", row), summary.inventory))
+        if models is None:
+            raise _Refused(Excluded.NO_INVENTORY, Excluded.NO_INVENTORY.value)
+        return summary, models
+
+    def _expected(self) -> Iterable[ExpectedNode]:
+        for at, node in enumerate(self.nodes):
+            yield ExpectedNode(
+                index=at,
+                node_id=node.node_id.hex(),
+                models=(self.table.row(node.chip_model),) * node.chips,
+                accounted_from_ms=node.accounted_from_ms,
+            )
+        yield from self._undeclared(len(self.nodes))
+
+    def _undeclared(self, index: int) -> Iterable[ExpectedNode]:
+        """Yield a node for each stretch in which fewer chips were enrolled than the agreement declares.
+
+        Its chips are of the model that declared compute is counted in.
+        """
+        reference = self.table.row(REFERENCE_CHIP)
+        edges = sorted({0, *(node.accounted_from_ms for node in self.nodes)})
+        for at, start in enumerate(edges):
+            held = math.fsum(
+                self.table.chips[self.table.row(node.chip_model)].h100e * node.chips
+                for node in self.nodes
+                if node.accounted_from_ms <= start
+            )
+            end = edges[at + 1] if at + 1 < len(edges) else None
+            short = math.floor(self.party.declared_h100e - held + _ROUNDING)
+            if short > 0 and (end is None or end > self.period[0]) and start < self.period[1]:
+                yield ExpectedNode(
+                    index=index,
+                    node_id=NOT_ENROLLED,
+                    models=(reference,) * short,
+                    accounted_from_ms=start,
+                    accounted_until_ms=end,
+                )
+                index += 1
+
+
+class _Refused(Exception):  # noqa: N818 - never leaves this module
+    """A window does not count."""
+
+    def __init__(self, why: Excluded, detail: str) -> None:
+        super().__init__(detail)
+        self.why = why
+        self.detail = detail
