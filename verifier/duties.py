@@ -152,7 +152,7 @@ class _Assessor:
         self.windows = windows
         self.period = period
         self.table = table
-        self._known: dict[tuple[tuple[Span, ...], Trust, bool], list[NodeAccount]] = {}
+        self._known: dict[tuple[tuple[Span, ...], Trust, int], list[NodeAccount]] = {}
 
     def assess(self, obligation: Obligation, spans: tuple[Span, ...]) -> Duty:
         whole = self._account(obligation, spans, None)
@@ -177,14 +177,13 @@ class _Assessor:
         obligation: Obligation,
         spans: tuple[Span, ...],
         group: frozenset[int] | None,
-        *,
-        admitting: bool = False,
+        windows: Windows | None = None,
     ) -> PartyAccount:
         """Return the account of a group of nodes, by index; of all for ``None``."""
         trust = obligation.trust
-        key = (spans, trust, admitting)
+        windows = windows or self.windows.windows
+        key = (spans, trust, id(windows))
         if key not in self._known:
-            windows = self.windows.admitting if admitting else self.windows.windows
             expected = self.windows.expected
             self._known[key] = [
                 node
@@ -201,7 +200,7 @@ class _Assessor:
         account = self._account(obligation, spans, group)
         assessment = assess_training_cap(account, obligation.limit)
         if self.windows.admitting is not self.windows.windows:
-            admitted = self._account(obligation, spans, group, admitting=True)
+            admitted = self._account(obligation, spans, group, self.windows.admitting)
             against = assess_training_cap(admitted, obligation.limit)
             lower = max(assessment.measured_lower, against.measured_lower)
             upper = max(assessment.measured_upper, lower)
@@ -220,7 +219,7 @@ class _Assessor:
         known = self.calendar.known_until_ms
         assessment = assess_coverage_floor(account, obligation.limit, obligation.cure_ms, known)
         if assessment.outcome is Outcome.VIOLATED and self.windows.untimed:
-            admitted = self._account(obligation, spans, group, admitting=True)
+            admitted = self._account(obligation, spans, group, self.windows.excused)
             if admitted.coverage >= obligation.limit:
                 return replace(assessment, outcome=Outcome.UNRESOLVED)
         return assessment

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Final
 
+from verifier import rhythm
 from verifier.accounts import interval, observations
 from verifier.accounts.chips import ChipTable, read_chip_table
 from verifier.accounts.obligations import PIPES_OVER_ESTIMATE
@@ -39,6 +40,7 @@ CONSTANTS: Final = {
     "longest_period_s": period.LONGEST_S,
     "cycles": period.CYCLES,
     "oversampling": period.OVERSAMPLING,
+    "rhythm_hours": rhythm.MOST_HOURS,
     "least_coherence": training_signature.LEAST_COHERENCE,
     "restart_budget": restarts.BUDGET,
     "restart_budget_per_day": restarts.BUDGET_PER_DAY,

@@ -12,6 +12,7 @@ from verifier.accounts.party import PartyAccount
 from verifier.agreement.model import Agreement, Obligation, Party
 from verifier.evidence.gather import Evidence
 from verifier.evidence.windows import PartyWindows
+from verifier.rhythm import Rhythm
 
 MOST_CITED: Final = 8
 """Statements that one finding cites; its summary says how many there are."""
@@ -92,7 +93,10 @@ class Duty:
 
 @dataclass(frozen=True, slots=True)
 class PartyCase:
-    """What a check of a party is given. ``account`` is of the whole period, ``duties`` of when each bound."""
+    """What a check of a party is given.
+
+    ``account`` is of the whole period, ``duties`` of when each bound, ``rhythm`` of when training was capped.
+    """
 
     agreement: Agreement
     evidence: Evidence = field(repr=False)
@@ -102,6 +106,7 @@ class PartyCase:
     windows: PartyWindows = field(repr=False)
     account: PartyAccount = field(repr=False)
     duties: tuple[Duty, ...] = field(repr=False)
+    rhythm: Rhythm | None
 
     def authors(self) -> frozenset[bytes]:
         """Return those who speak for the party: its own key and its nodes."""

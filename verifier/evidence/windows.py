@@ -25,6 +25,7 @@ from verifier.agreement.model import Agreement, Party
 from verifier.agreement.verifiability import REFERENCE_CHIP
 from verifier.evidence.gather import Evidence
 from verifier.evidence.records import Bools, Int64
+from verifier.evidence.selection import select
 from verifier.evidence.statement import EnrolledNode
 
 
@@ -71,8 +72,8 @@ class PartyWindows:
 
     ``nodes`` are its enrolled nodes by index; ``expected`` who must account, with a node of its own for each stretch
     in which fewer chips were enrolled than the agreement declares. ``windows`` are those that count, ``rows`` their
-    rows in the records; ``admitting`` also those that count only against the party. ``telemetry`` are the labels under
-    which any of them was made.
+    rows in the records; ``excused`` also those for which ticks are wanting; ``admitting`` all that can be read, since
+    what was logged late counts against the party. ``telemetry`` are the labels under which any of them was made.
     """
 
     party: str
@@ -80,6 +81,7 @@ class PartyWindows:
     expected: tuple[ExpectedNode, ...]
     windows: Windows = field(repr=False)
     rows: Int64 = field(repr=False)
+    excused: Windows = field(repr=False)
     admitting: Windows = field(repr=False)
     admitting_rows: Int64 = field(repr=False)
     excluded: tuple[ExcludedWindow, ...] = field(repr=False)
@@ -142,45 +144,52 @@ class _Reader:
 
     def run(self) -> PartyWindows:
         rows = self._rows()
-        timely, admitting = ColumnsBuilder(), ColumnsBuilder()
-        kept: list[int] = []
-        admitted: list[int] = []
-        timing = self._timing(rows)
+        builder = ColumnsBuilder()
+        read: list[int] = []
         labels = self._labels(rows)
         for row in rows.tolist():
+            label = labels[int(self.evidence.records.chain[row])]
             try:
-                label = labels[int(self.evidence.records.chain[row])]
-                summary, models = self._read(row, label)
-                at = self.index[self.evidence.records.text("author", row)]
-                span = (
-                    int(self.evidence.records.start_ms[row]),
-                    int(self.evidence.records.end_ms[row]),
-                )
-                admitting.add(at, *span, summary, models, telemetry=str(label))
+                self._add(builder, row, label)
             except _Refused as refused:
                 self.excluded.append(ExcludedWindow(row, refused.why, refused.detail))
-                continue
             except ColumnsError as error:
                 self.excluded.append(ExcludedWindow(row, Excluded.UNFIT, str(error)))
-                continue
-            admitted.append(row)
-            late = timing.get(row)
-            if late is None:
-                timely.add(at, *span, summary, models, telemetry=str(label))
-                kept.append(row)
             else:
-                self.excluded.append(ExcludedWindow(row, late, late.value))
-        some_late = len(kept) < len(admitted)
-        windows = timely.build()
+                read.append(row)
+        return self._sorted_by_time(builder.build(), np.array(read, dtype=np.int64))
+
+    def _add(self, builder: ColumnsBuilder, row: int, label: str | Excluded) -> None:
+        records = self.evidence.records
+        summary, models = self._read(row, label)
+        builder.add(
+            self.index[records.text("author", row)],
+            int(records.start_ms[row]),
+            int(records.end_ms[row]),
+            summary,
+            models,
+            telemetry=str(label),
+        )
+
+    def _sorted_by_time(self, windows: Windows, rows: Int64) -> PartyWindows:
+        """Return the windows, those that were not logged in time set apart."""
+        timing = self._timing(rows)
+        late = np.array([timing.get(row) is Excluded.LATE for row in rows.tolist()], dtype=np.bool_)
+        unclear = np.array(
+            [timing.get(row) is Excluded.UNTIMED for row in rows.tolist()], dtype=np.bool_
+        )
+        timely = ~late & ~unclear
+        self.excluded += [ExcludedWindow(row, why, why.value) for row, why in timing.items()]
         return PartyWindows(
             party=self.party.id,
             nodes=self.nodes,
             expected=tuple(self._expected()),
-            windows=windows,
-            rows=np.array(kept, dtype=np.int64),
-            admitting=admitting.build() if some_late else windows,
-            admitting_rows=np.array(admitted, dtype=np.int64),
-            excluded=tuple(self.excluded),
+            windows=select(windows, timely),
+            rows=rows[timely],
+            excused=select(windows, ~late),
+            admitting=windows,
+            admitting_rows=rows,
+            excluded=tuple(sorted(self.excluded, key=lambda window: window.row)),
             telemetry=tuple(sorted(self.labels)),
         )
 

@@ -1,0 +1,287 @@
+"""``stillwatch audit``: read a log, and say what each party kept, broke, or left open."""
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from typing import Final, NoReturn
+
+import click
+
+from protos.stillwatch.statement.v1 import governance_pb2
+from statements.clock import parse_clock
+from statements.errors import StatementError
+from statements.keys import read_signing_key
+from statements.ledger_client import LedgerClient
+from statements.pins import Role
+from statements.publication import publish
+from verifier.agreement.errors import AgreementError
+from verifier.agreement.events import events_from
+from verifier.agreement.model import Agreement, Stage
+from verifier.agreement.parse import parse_agreement
+from verifier.checks.interface import Span
+from verifier.duties import read_calendar
+from verifier.errors import VerifierError
+from verifier.evidence.gather import Evidence, gather
+from verifier.mirror.errors import InconsistentLogError
+from verifier.mirror.prefix import fetch_prefix, served_ledger
+from verifier.mirror.shelf import keep
+from verifier.mirror.source import HttpSource, open_source
+from verifier.report.document import Document, decode_document, encode_document, to_document
+from verifier.report.registry import FORMATS
+from verifier.ruleset import own_ruleset
+from verifier.verdict import Conclusion, Verdict, conclude
+
+COULD_NOT_RUN: Final = 4
+_EXITS: Final = {"compliant": 0, "violation": 1}
+_INCONCLUSIVE: Final = 3
+_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
+_OUTPUT = click.option(
+    "-o",
+    "--output",
+    type=click.Choice(list(FORMATS)),
+    default="text",
+    show_default=True,
+    help="How to print the verdict.",
+)
+
+
+@click.group()
+def audit() -> None:
+    """Audit a pause from its log.
+
+    Exit status: 0 every party compliant, 1 a violation, 2 usage, 3 inconclusive, 4 the audit could not run.
+
+    \b
+    Example:
+      stillwatch audit run --agreement agreement.toml --log https://log.example.org/ \\
+        --period 2026-06-01T00:00:00Z/2026-07-01T00:00:00Z --mirror mirror/ --out verdict.json
+      stillwatch audit show verdict.json
+    """
+
+
+@audit.command()
+@click.option("--agreement", "agreement_path", type=_FILE, required=True, help="The TOML file.")
+@click.option(
+    "--agreement-digest",
+    metavar="sha256:HEX",
+    help="The agreement's digest, as you had it from elsewhere: another file is refused.",
+)
+@click.option(
+    "--log", "place", required=True, metavar="URL_OR_DIR", help="Where the log is served."
+)
+@click.option(
+    "--period",
+    "period_text",
+    required=True,
+    metavar="FROM/TO",
+    help="Two RFC 3339 instants; or `stage`: the newest time in force, as far as it can be assessed.",
+)
+@click.option(
+    "--mirror",
+    "mirror_path",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep a verified copy of the log here, which never goes backwards.",
+)
+@click.option(
+    "--out",
+    "out_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the verdict's JSON here.",
+)
+@click.option("--publish", "ledger", metavar="HOST:PORT", help="Log the verdict at this ledger.")
+@click.option("--key", "key_path", type=_FILE, help="A verifier's key, to publish with.")
+@click.option("--rehearsal-clock", "clock_text", help="REAL_MS:CLOCK_MS:RATE; rehearsals only.")
+@_OUTPUT
+def run(
+    *,
+    agreement_path: Path,
+    agreement_digest: str | None,
+    place: str,
+    period_text: str,
+    mirror_path: Path | None,
+    out_path: Path | None,
+    ledger: str | None,
+    key_path: Path | None,
+    clock_text: str | None,
+    output: str,
+) -> NoReturn:
+    """Read a log, verify every byte, and conclude on every party.
+
+    \b
+    Example:
+      stillwatch audit run --agreement agreement.toml --log mirror/ \\
+        --period 2026-06-01T00:00:00Z/2026-07-01T00:00:00Z -o json
+    """
+    text = agreement_path.read_bytes()
+    agreement = _agreement(text, agreement_path, agreement_digest)
+    if (ledger is None) != (key_path is None):
+        raise click.UsageError("--publish and --key go together")
+    if key_path is not None:
+        _verify_may_publish(agreement, key_path)
+    named = None if period_text == "stage" else _period(period_text)
+    try:
+        evidence = _evidence(agreement, place, mirror_path)
+        period = named or stage_period(agreement, evidence)
+        verdict = conclude(text, evidence, period, own_ruleset())
+        document = to_document(verdict)
+        data = encode_document(document)
+        if out_path is not None:
+            out_path.write_bytes(data)
+        if ledger is not None and key_path is not None:
+            origin = evidence.prefix.origin
+            now_ms = parse_clock(clock_text, origin).now_ms()
+            message = verdict_message(verdict, data)
+            with LedgerClient(ledger) as client:
+                published = publish(
+                    client, key_path, message, now_ms=now_ms, pins=agreement.pins, origin=origin
+                )
+            click.echo(
+                f"logged as statement {published.statement_id.hex()} at index {published.index}",
+                err=True,
+            )
+    except InconsistentLogError as error:
+        for name, note in (("held", error.held), ("served", error.served)):
+            click.echo(f"--- signed checkpoint, {name} ---\n{note.decode()}", err=True)
+        raise _CouldNotRun(f"{error} [{error.reason}]: keep both, they are the proof") from error
+    except (VerifierError, StatementError) as error:
+        raise _CouldNotRun(f"{error} [{error.reason}]") from error
+    except OSError as error:
+        raise _CouldNotRun(f"{error.filename or 'a file'}: {error.strerror}") from error
+    click.echo(FORMATS[output].render(document), nl=False)
+    raise SystemExit(exit_status(party.verdict for party in document.parties))
+
+
+@audit.command()
+@click.argument("file", type=_FILE)
+@_OUTPUT
+def show(file: Path, output: str) -> NoReturn:
+    """Show a verdict that was written before; the exit status is that of its audit.
+
+    Nothing is verified: run the audit again for that.
+
+    \b
+    Example:
+      stillwatch audit show verdict.json
+    """
+    try:
+        document: Document = decode_document(file.read_bytes())
+    except VerifierError as error:
+        raise _CouldNotRun(f"{file}: {error} [{error.reason}]") from error
+    click.echo(FORMATS[output].render(document), nl=False)
+    raise SystemExit(exit_status(party.verdict for party in document.parties))
+
+
+class _CouldNotRun(click.ClickException):
+    exit_code = COULD_NOT_RUN
+
+
+def exit_status(verdicts: Iterable[str]) -> int:
+    """Return the exit status over parties: 4 > 1 > 3 > 0; 4 when there is nobody to conclude on."""
+    statuses = {_EXITS.get(verdict, _INCONCLUSIVE) for verdict in verdicts} or {COULD_NOT_RUN}
+    return next(status for status in (COULD_NOT_RUN, 1, _INCONCLUSIVE, 0) if status in statuses)
+
+
+def stage_period(agreement: Agreement, evidence: Evidence) -> Span:
+    """Return the newest time in force, suspension included, as far as it can be assessed.
+
+    Raises :class:`VerifierError` when the agreement was not in force yet, or not for long enough.
+    """
+    calendar = read_calendar(agreement, events_from(agreement, evidence.said), evidence.as_of_ms)
+    bound = [
+        (span.from_ms, span.to_ms)
+        for span in calendar.stages
+        if span.stage in {Stage.IN_FORCE, Stage.SUSPENDED}
+    ]
+    joined: list[Span] = []
+    for start, end in bound:
+        if joined and joined[-1][1] == start:
+            start = joined.pop()[0]  # noqa: PLW2901 - a suspension does not interrupt what is owed
+        joined.append((start, end))
+    assessable = evidence.as_of_ms - agreement.pins.late_grace_ms
+    if not joined or min(joined[-1][1], assessable) <= joined[-1][0]:
+        raise VerifierError(
+            "NOT_IN_FORCE",
+            "the agreement has not been in force for longer than the grace: give --period FROM/TO",
+        )
+    return joined[-1][0], min(joined[-1][1], assessable)
+
+
+def _agreement(text: bytes, path: Path, digest: str | None) -> Agreement:
+    try:
+        agreement = parse_agreement(text)
+    except AgreementError as error:
+        raise click.UsageError(f"{path}: {error} [{error.reason}]") from None
+    found = f"sha256:{agreement.digest.hex()}"
+    if digest is not None and digest != found:
+        raise click.UsageError(f"{path}: is {found}, not the agreement that you named")
+    return agreement
+
+
+def _period(text: str) -> Span:
+    parts = text.split("/")
+    if len(parts) != 2:
+        raise click.UsageError(f"--period is FROM/TO or `stage`, not {text!r}")
+    start, end = (_instant(part) for part in parts)
+    if start >= end:
+        raise click.UsageError("--period ends before it starts")
+    return start, end
+
+
+def _instant(text: str) -> int:
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.UsageError(f"not an instant like 2026-06-01T00:00:00Z: {text!r}") from None
+    if instant.tzinfo is None or instant.timestamp() < 0:
+        raise click.UsageError(f"an instant is after 1970 and names its offset, like Z: {text!r}")
+    return round(instant.timestamp() * 1000)
+
+
+def _evidence(agreement: Agreement, place: str, mirror: Path | None) -> Evidence:
+    with ExitStack() as stack:
+        source = open_source(place)
+        if isinstance(source, HttpSource):
+            stack.enter_context(source)
+        pin = served_ledger(source, agreement.pins)
+        prefix = fetch_prefix(source, pin)
+        if mirror is not None:
+            prefix = keep(prefix, mirror, pin)
+    return gather(agreement.pins, prefix)
+
+
+def _verify_may_publish(agreement: Agreement, key_path: Path) -> None:
+    try:
+        key = read_signing_key(key_path)
+    except StatementError as error:
+        raise click.UsageError(f"{error} [{error.reason}]") from None
+    pin = agreement.pins.by_key.get(key.key_id)
+    if pin is None or pin.role is not Role.VERIFIER:
+        raise click.UsageError(
+            f"{key_path}: the agreement does not list this key among [[verifiers]]"
+        )
+
+
+_CONCLUSIONS: Final = {
+    Conclusion.COMPLIANT: governance_pb2.PartyOutcome.CONCLUSION_COMPLIANT,
+    Conclusion.VIOLATION: governance_pb2.PartyOutcome.CONCLUSION_VIOLATION,
+    Conclusion.ANOMALY: governance_pb2.PartyOutcome.CONCLUSION_ANOMALY,
+    Conclusion.UNRESOLVED: governance_pb2.PartyOutcome.CONCLUSION_UNRESOLVED,
+    Conclusion.NOT_ASSESSED: governance_pb2.PartyOutcome.CONCLUSION_NOT_ASSESSED,
+}
+
+
+def verdict_message(verdict: Verdict, data: bytes) -> governance_pb2.Verdict:
+    """Return the statement's body for a verdict; ``data`` are the canonical bytes of its document."""
+    return governance_pb2.Verdict(
+        agreement=verdict.agreement,
+        json=data,
+        parties=[
+            governance_pb2.PartyOutcome(
+                party=party.party,
+                conclusion=_CONCLUSIONS[party.conclusion],
+                open_findings=party.open_findings,
+            )
+            for party in verdict.parties
+        ],
+    )

@@ -1,0 +1,1 @@
+"""Reports: a verdict for machines and for people."""

@@ -1,0 +1,105 @@
+"""The rhythm of a party's power: its strongest line, and whether its nodes share the phase. Pure.
+
+Power is looked at an hour at a time, in at most a day's worth of hours spread over the time in question, so that the
+work does not grow with the square of its length; the clearest hour is told.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaincc
+
+from statements.features import MISSING_SLOT
+from verifier.accounts.columns import NodeWindows
+from verifier.workload.coherence import Coherence, phase_coherence
+from verifier.workload.errors import SeriesError
+from verifier.workload.period import Line, Series, strongest_line
+
+HOUR_MS: Final = 3_600_000
+MOST_HOURS: Final = 24
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """The clearest hour: when it began (Unix ms), the strongest line of summed power, and its coherence.
+
+    ``by_chance`` bounds the probability that nodes whose power is unrelated show as much in any of the hours and at
+    any of the frequencies that were looked at: in a stretch the squared length R^2 of the mean of n unrelated unit
+    vectors makes n R^2 exponential in the limit, and the mean over stretches is bounded by the gamma distribution
+    (K. V. Mardia, P. E. Jupp, Directional Statistics, 2000, section 4.8).
+    """
+
+    from_ms: int
+    line: Line
+    coherence: Coherence
+    by_chance: float
+
+
+def find_rhythm(nodes: NodeWindows, spans: Sequence[Span]) -> Rhythm | None:
+    """Return the rhythm of node windows within ``spans``; ``None`` where power shows no line."""
+    hours = [
+        (start, min(start + HOUR_MS, span[1]))
+        for span in spans
+        for start in range(span[0], span[1], HOUR_MS)
+    ]
+    step = -(-len(hours) // MOST_HOURS)
+    looked = hours[::step]
+    found = [rhythm for hour in looked if (rhythm := _of_hour(nodes, hour, len(looked)))]
+    return min(found, key=lambda rhythm: (rhythm.by_chance, rhythm.from_ms), default=None)
+
+
+def _of_hour(nodes: NodeWindows, hour: Span, hours: int) -> Rhythm | None:
+    series = _series(nodes, hour)
+    if not series:
+        return None
+    places, inverse = np.unique(
+        np.concatenate([one.times_s for one in series]), return_inverse=True
+    )
+    watts = np.bincount(inverse, weights=np.concatenate([one.watts for one in series]))
+    whole = np.bincount(inverse) == len(series)
+    try:
+        line = strongest_line(Series(places[whole], watts[whole]))
+        coherence = phase_coherence(series, line.period_s)
+    except SeriesError:
+        return None
+    if coherence.value is None:
+        return Rhythm(hour[0], line, coherence, 1.0)
+    strength = coherence.stretches * coherence.nodes * coherence.value**2
+    tried = hours * line.samples / 2
+    chance = float(tried * gammaincc(coherence.stretches, strength))
+    return Rhythm(hour[0], line, coherence, min(1.0, chance))
+
+
+def _series(nodes: NodeWindows, hour: Span) -> list[Series]:
+    """Return each node's power in an hour, s from its beginning: at the wall, or else its chips' together."""
+    inside = (nodes.start_ms < hour[1]) & (nodes.end_ms > hour[0]) & (nodes.slot_ms > 0)
+    rows = np.flatnonzero(inside)
+    of_node: dict[int, list[tuple[NDArray[np.float64], NDArray[np.float64]]]] = {}
+    for row in rows[np.argsort(nodes.start_ms[rows], kind="stable")].tolist():
+        slots, chips = nodes.wall_slots[row], nodes.chip_slots[row]
+        if len(slots):
+            watts, known = slots.astype(np.float64), slots != MISSING_SLOT
+        elif chips.size:
+            watts = chips.astype(np.float64).sum(axis=0)
+            known = (chips != MISSING_SLOT).all(axis=0)
+        else:
+            continue
+        slot_ms = int(nodes.slot_ms[row])
+        middle = int(nodes.start_ms[row]) + (np.arange(len(watts)) + 0.5) * slot_ms
+        known &= (middle >= hour[0]) & (middle < hour[1])
+        of_node.setdefault(int(nodes.node[row]), []).append(
+            ((middle[known] - hour[0]) / 1000, watts[known])
+        )
+    found: list[Series] = []
+    for at in sorted(of_node):
+        times = np.concatenate([times for times, _ in of_node[at]])
+        watts = np.concatenate([watts for _, watts in of_node[at]])
+        fresh = np.diff(times, prepend=-1.0) > 0
+        if fresh.sum() > 1:
+            found.append(Series(times[fresh], watts[fresh]))
+    return found
