@@ -7,6 +7,7 @@ time for which the party was a member. Nothing is *kept* on a log that is not kn
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final
 
 from verifier.accounts.chips import ChipTable
@@ -78,7 +79,7 @@ def _memberships(
                 instants.add(at + notice + cure)
     edges = sorted(instant for instant in instants if instant < as_of_ms)
     found: dict[str, list[Span]] = {party.id: [] for party in agreement.parties}
-    for start, end in zip(edges, [*edges[1:], as_of_ms], strict=True):
+    for start, end in pairwise([*edges, as_of_ms]):
         for party in replay(agreement, events, start).members:
             found[party].append((start, end))
     return {party: tuple(_joined(spans)) for party, spans in found.items()}

@@ -40,7 +40,7 @@ T0: Final = 1_780_315_200_000
 """2026-06-01T12:00:00Z, a boundary of windows."""
 MINUTE: Final = 60_000
 H100: Final = "NVIDIA H100 80GB HBM3"
-CAP_FLOP: Final = 1e17
+CAP_FLOP: Final = 5e17
 TERMS: Final = {
     "windows.late_grace": '"2 min"',
     "stages.notice": '"2 min"',
@@ -248,7 +248,7 @@ class Logbook:
         start = self.now_ms
         self.now_ms += MINUTE + 5_000
         for name, node in self.nodes.items():
-            does = work.get(name.split("/")[0], IDLE)
+            does = work.get(name, work.get(node.party, IDLE))
             if does is not None:
                 self.log(self.window(node, start, does))
         self.now_ms = start + MINUTE
