@@ -26,6 +26,7 @@ _FIGURES: Final = (
     "e_min_j_per_flop",
     "static_power_w",
     "idle_w",
+    "peak16_flop_per_s",
     "h100e",
 )
 _MAY_BE_ZERO: Final = frozenset({"static_power_w", "idle_w"})
@@ -37,7 +38,7 @@ class Chip:
 
     ``names`` are shell patterns over the product name that NVML reports. ``k16_flop_per_clock`` are
     dense 16-bit FLOP a clock, ``fastest_dense_multiple`` the fastest dense precision over 16-bit.
-    ``idle_w`` is for planning and never enters a bound.
+    ``idle_w`` and ``peak16_flop_per_s``, the datasheet's, never enter a bound.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Chip:
     e_min_j_per_flop: float
     static_power_w: float
     idle_w: float
+    peak16_flop_per_s: float
     h100e: float
     sources: Mapping[str, str] = field(default_factory=dict)
 
@@ -128,6 +130,7 @@ def _most_capable(chips: tuple[Chip, ...]) -> Chip:
         e_min_j_per_flop=min(chip.e_min_j_per_flop for chip in chips),
         static_power_w=0.0,
         idle_w=min(chip.idle_w for chip in chips),
+        peak16_flop_per_s=max(chip.peak16_flop_per_s for chip in chips),
         h100e=max(chip.h100e for chip in chips),
         sources={"all": "the most that any entry of the table allows"},
     )

@@ -33,10 +33,11 @@ MAX_TIME_MS: Final = 2**53
 class ChipWindows:
     """One row a chip and window, n rows, in the order in which windows were added.
 
-    ``window`` is the row in :class:`NodeWindows`, ``chip`` the row in the node's inventory,
-    ``boot`` an index that is the same for the same boot of the same node, ``model`` the row in the
-    chip table. ``features`` is [n, WIDTH], NaN where missing. Energy counters are mJ, 2^64-1 where
-    missing, and were read at the ``_at`` times, 0 where missing. Times are Unix milliseconds.
+    ``window`` is the row in :class:`NodeWindows`, ``chip`` the row in the node's inventory, ``model``
+    the row in the chip table. ``boot`` is an index that is the same for the same boot of the same
+    node; a window that does not name its boot has one of its own. ``features`` is [n, WIDTH], NaN
+    where missing. Energy counters are mJ, 2^64-1 where missing, and were read at the ``_at`` times,
+    0 where missing. Times are Unix milliseconds.
     """
 
     node: Int32
@@ -158,7 +159,7 @@ class ColumnsBuilder:
     """
 
     def __init__(self) -> None:
-        self._boots: dict[tuple[int, bytes], int] = {}
+        self._boots: dict[tuple[int, bytes | int], int] = {}
         self._rows: list[_Rows] = []
         self._scalars: list[_Scalars] = []
         self._wall: list[Uint16] = []
@@ -217,7 +218,9 @@ class ColumnsBuilder:
                 start_ms=start_ms,
                 end_ms=end_ms,
                 chips=chips,
-                boot=self._boots.setdefault((node, summary.boot_id), len(self._boots)),
+                boot=self._boots.setdefault(
+                    (node, summary.boot_id or len(self._scalars)), len(self._boots)
+                ),
                 wall_energy_j=counters.wall_energy_joules
                 if counters.HasField("wall_energy_joules")
                 else math.nan,

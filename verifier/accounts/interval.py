@@ -41,6 +41,8 @@ IDLE_TENSOR: Final = 0.001
 """An idle chip's tensor pipes likewise."""
 IDLE_POWER: Final = 2.0
 """An idle chip draws at most this many times the idle power of its model."""
+IDLE_SHOWN: Final = 0.95
+"""An idle chip shows it for this share of the window, by samples or by its energy counter."""
 CLOCK_SLACK: Final = 1.01
 """A logged clock may exceed the table's highest by this factor before it is impossible."""
 ACTIVITY_SLACK: Final = 1.001
@@ -90,6 +92,7 @@ class _Figures:
     e_min: Float64
     static_w: Float64
     idle_w: Float64
+    peak16: Float64
 
 
 def _figures(windows: ChipWindows, table: ChipTable) -> _Figures:
@@ -105,6 +108,7 @@ def _figures(windows: ChipWindows, table: ChipTable) -> _Figures:
         e_min=of("e_min_j_per_flop"),
         static_w=of("static_power_w"),
         idle_w=of("idle_w"),
+        peak16=of("peak16_flop_per_s"),
     )
 
 
@@ -146,6 +150,13 @@ def energy_j(windows: ChipWindows) -> tuple[Float64, Float64]:
     used = np.where(known, windows.energy_end_mj - windows.energy_start_mj, 0).astype(np.float64)
     tail = (windows.end_ms - np.maximum(windows.energy_end_at, windows.start_ms)) / 1000
     return np.where(known, used / 1000, np.nan), np.where(known, tail, np.nan)
+
+
+def counted_share(windows: ChipWindows) -> Float64:
+    """Return the share of each window that the chip's own energy counter covers, 0 to 1."""
+    _, open_s = energy_j(windows)
+    length = (windows.end_ms - windows.start_ms) / 1000
+    return np.clip(_or(1.0 - open_s / length, 0.0), 0.0, 1.0)
 
 
 def _tensor_cycles(windows: ChipWindows, ceiling: Float64) -> Float64:
@@ -211,12 +222,14 @@ def _proven_flop_per_s(
     return np.maximum(of_hmma, PROVEN_TENSOR * cycles(tensor)) * figures.proven_k16
 
 
-def idle_rows(windows: ChipWindows, table: ChipTable) -> Bools:
+def idle_rows(windows: ChipWindows, table: ChipTable, sampled: Float64 | float = 1.0) -> Bools:
     """Return which rows their own counters show to be idle.
 
     All of: kernels ran, and SMs were active, for at most one part in a hundred, one of them at
     least being known; tensor pipes, where known, for at most one in a thousand; and power, which
     must be known by the energy counter or by samples, is at most twice the model's idle power.
+    Either the samples that were taken, of which ``sampled`` is the share, or the energy counter must
+    speak of 95 % of the window.
     """
     figures = _figures(windows, table)
     ran = _activity(windows, "utilisation_mean")
@@ -229,6 +242,7 @@ def idle_rows(windows: ChipWindows, table: ChipTable) -> Bools:
     quiet = (_or(ran, 0.0) <= IDLE_ACTIVITY) & (_or(active, 0.0) <= IDLE_ACTIVITY)
     known = ~(np.isnan(ran) & np.isnan(active))
     cold = power <= IDLE_POWER * figures.idle_w
+    cold &= np.maximum(sampled, counted_share(windows)) >= IDLE_SHOWN
     idle: Bools = known & quiet & (_or(tensor, 0.0) <= IDLE_TENSOR) & cold
     return idle
 
@@ -243,7 +257,7 @@ def _estimate(windows: ChipWindows, figures: _Figures, seconds: Float64, share: 
     by_pipes = tensor * figures.k16 * clock * seconds
     energy, _ = energy_j(windows)
     by_energy = energy * share / (TYPICAL_ENERGY_OVER_FLOOR * figures.e_min)
-    by_time = TYPICAL_UTILISATION * figures.k16 * figures.f_max * seconds
+    by_time = TYPICAL_UTILISATION * figures.peak16 * seconds
     return _or(by_pipes, _or(by_energy, by_time))
 
 
@@ -252,13 +266,16 @@ def intervals(
     table: ChipTable,
     period: tuple[int, int],
     trust: Trust,
+    *,
     tf32_excluded: Bools | bool = False,
+    sampled: Float64 | float = 1.0,
 ) -> Intervals:
     """Return the bounds of each row within ``period`` (Unix ms, end excluded).
 
     Under ``Trust.METERS`` the chip's own counters count for nothing: the interval is [0, peak x
     time]. ``tf32_excluded`` says, by row or for all, that evidence other than these counters
-    excludes TF32.
+    excludes TF32. ``sampled`` is the share of each row's samples that were taken, 0 to 1: activity
+    and clock speak of no more of the window than that.
     """
     figures = _figures(windows, table)
     inside = overlap_ms(windows.start_ms, windows.end_ms, period)
@@ -268,17 +285,19 @@ def intervals(
     terms[:, Term.PEAK_TIME] = figures.peak * seconds
     lower = np.zeros(len(windows))
     idle = np.zeros(len(windows), dtype=np.bool_)
-    estimate = TYPICAL_UTILISATION * figures.k16 * figures.f_max * seconds
+    estimate = TYPICAL_UTILISATION * figures.peak16 * seconds
     if trust is Trust.COUNTERS:
-        terms[:, Term.PIPES_CLOCK] = _pipes_flop_per_s(windows, figures) * length
+        rate = sampled * _pipes_flop_per_s(windows, figures) + (1 - sampled) * figures.peak
+        terms[:, Term.PIPES_CLOCK] = rate * length
         energy, open_s = energy_j(windows)
-        by_energy = np.maximum(energy - figures.static_w * length, 0.0) / figures.e_min
+        static = figures.static_w * np.maximum(length - open_s, 0.0)
+        by_energy = np.maximum(energy - static, 0.0) / figures.e_min
         by_energy += figures.peak * np.minimum(open_s, seconds)
         terms[:, Term.ENERGY_FLOOR] = _or(by_energy, np.inf)
-        proven = _proven_flop_per_s(windows, figures, tf32_excluded) * length
+        proven = _proven_flop_per_s(windows, figures, tf32_excluded) * length * sampled
         # What fits outside the period may have run there, at the rate of the proof's own unit.
         lower = np.maximum(proven - figures.k16 * figures.f_max * (length - seconds), 0.0)
-        idle = idle_rows(windows, table)
+        idle = idle_rows(windows, table, sampled)
         estimate = _estimate(windows, figures, seconds, seconds / length)
     terms[inside == 0] = 0.0
     binds = np.argmin(terms, axis=1).astype(np.int8)

@@ -21,14 +21,16 @@ class NodeAccount:
     FLOP are executed dense operations. ``upper_flop`` is of the time with windows;
     ``unaccounted_flop`` of the time and the chips without. ``capable_*`` leave out what counters
     show to be idle. ``bound_flop`` is the part of ``upper_flop`` that each term bound.
-    ``wall_energy_j`` is what was measured, ``wall_s`` over how much node time. The ``*_chip_s`` are
-    chip seconds: that must be accounted for, with any evidence, with tensor activity and clock,
-    with the chip's energy counter, with wall energy.
+    ``wall_energy_j`` is what was measured, ``wall_s`` over how much node time, ``wall_floor_flop``
+    what it allows there at the least energy of an operation. ``unknown_chips`` are of a model that
+    the table does not know. The ``*_chip_s`` are chip seconds: that must be accounted for, with any
+    evidence, with tensor activity and clock, with the chip's energy counter, with wall energy.
     """
 
     index: int
     node_id: str
     chips: int
+    unknown_chips: int
     lower_flop: float
     estimate_flop: float
     upper_flop: float
@@ -38,6 +40,7 @@ class NodeAccount:
     capable_upper_flop: float
     bound_flop: tuple[float, ...]
     wall_energy_j: float
+    wall_floor_flop: float
     wall_s: float
     expected_chip_s: float
     evidence_chip_s: float
@@ -64,6 +67,7 @@ class Bounded:
     wall_flop: Float64
     wall_typical_flop: Float64
     wall_energy_j: Float64
+    wall_floor_flop: Float64
     wall_s: Float64
     odd_chips: dict[Impossible, Bools]
     odd_walls: dict[Impossible, Bools]
@@ -206,6 +210,7 @@ def account_node(
     chip_rows = chip_rows[windows.chips.chip[chip_rows] < len(node.models)]
     time = _inside(windows, chip_rows, span)
     energy, wall_s = bounded.wall_energy_j[kept], bounded.wall_s[kept]
+    floor = bounded.wall_floor_flop[kept]
     window = windows.chips.window[chip_rows]
     with np.errstate(invalid="ignore", divide="ignore"):
         walled = np.where(bounded.wall_s[window] > 0, bounded.wall_s[window], 0.0)
@@ -213,6 +218,7 @@ def account_node(
         index=node.index,
         node_id=node.node_id,
         chips=len(node.models),
+        unknown_chips=node.models.count(len(table.chips) - 1),
         lower_flop=sums.lower,
         estimate_flop=sums.estimate,
         upper_flop=sums.upper,
@@ -222,6 +228,7 @@ def account_node(
         capable_upper_flop=sums.capable_upper,
         bound_flop=sums.bound,
         wall_energy_j=math.fsum(energy[~np.isnan(energy)]),
+        wall_floor_flop=math.fsum(floor[~np.isnan(floor)]),
         wall_s=math.fsum(wall_s),
         expected_chip_s=len(node.models) * (span[1] - span[0]) / 1000,
         evidence_chip_s=math.fsum(time * bounded.seen[chip_rows]),

@@ -88,7 +88,12 @@ def _predictions(account: PartyAccount) -> list[tuple[Evidence, float, float]]:
     likely = capable.estimate_flop
     found: list[tuple[Evidence, float, float]] = []
     if hidden > 0:
-        found.append((Evidence.MISSING_WINDOWS, lower, upper))
+        seen_s = account.expected_chip_s - account.missing_chip_s
+        if seen_s > 0:  # Missing windows are taken to be like those that were seen.
+            whole = account.expected_chip_s / seen_s
+            found.append((Evidence.MISSING_WINDOWS, lower * whole, min(upper * whole, most)))
+        else:
+            found.append((Evidence.MISSING_WINDOWS, lower, most))
     if account.trust is Trust.COUNTERS:
         if account.counter_share < 1:
             by_energy = TYPICAL_ENERGY_OVER_FLOOR * likely
@@ -108,7 +113,9 @@ def _remedy(account: PartyAccount, limit: float) -> Remedy | None:
     for evidence, lower, upper in _predictions(account):
         settles = lower > limit or upper <= limit
         words = _WORDS[evidence]
-        if not settles:
+        if evidence is Evidence.MISSING_WINDOWS and not account.coverage:
+            words += "; nothing was seen, so that what they would show is not predicted"
+        elif not settles:
             words += f" would narrow it to about [{lower:.3g}, {upper:.3g}] FLOP and not settle it by itself"
         remedy = Remedy(evidence, lower, upper, settles, words)
         if settles:

@@ -12,11 +12,16 @@ import numpy as np
 
 from statements.features import COLUMN
 from verifier.accounts.chips import ChipTable
-from verifier.accounts.columns import Bools, ChipWindows, Windows
+from verifier.accounts.columns import Bools, ChipWindows, Float64, Windows
 from verifier.accounts.errors import AccountsError
 from verifier.accounts.expected import ExpectedNode
 from verifier.accounts.gaps import first_chip_rows
-from verifier.accounts.interval import TYPICAL_ENERGY_OVER_FLOOR, Term, energy_j, intervals
+from verifier.accounts.interval import (
+    TYPICAL_ENERGY_OVER_FLOOR,
+    Term,
+    counted_share,
+    intervals,
+)
 from verifier.accounts.node import Bounded, NodeAccount, account_node
 from verifier.accounts.observations import (
     Impossible,
@@ -45,8 +50,9 @@ class PartyAccount:
     chips without: at most ``most_flop`` was executed. ``training_capable`` leaves out what counters
     show to be idle; its upper bound does not hold unaccounted compute either. ``coverage`` is the
     share of chip time with evidence, 0 to 1; NaN where no chip had to be accounted for.
-    ``binding_shares`` is the share of ``upper_flop`` that each term bound. ``trust`` is what the
-    bounds rest on. ``nodes`` are the parts, by index.
+    ``binding_shares`` is the share of ``upper_flop`` that each term bound; ``wall_floor_flop`` is
+    what ``wall_energy_j`` allows at the least energy of an operation, in the time ``wall_s`` alone.
+    ``trust`` is what the bounds rest on. ``nodes`` are the parts, by index.
     """
 
     period: tuple[int, int]
@@ -60,6 +66,7 @@ class PartyAccount:
     chips: int
     binding_shares: dict[Term, float]
     wall_energy_j: float
+    wall_floor_flop: float
     wall_s: float
     expected_chip_s: float
     activity_share: float
@@ -77,6 +84,16 @@ class PartyAccount:
     def detection_limit_flop(self) -> float:
         """The most that can have been executed beyond what is proved: what the evidence could hide."""
         return math.fsum((self.upper_flop, self.unaccounted_flop, -self.lower_flop))
+
+    @property
+    def missing_chip_s(self) -> float:
+        """Chip seconds without a window."""
+        return math.fsum(node.chips * node.missing_ms / 1000 for node in self.nodes)
+
+    @property
+    def unknown_chips(self) -> int:
+        """Chips enrolled as a model that the table does not know: each counts as the most capable."""
+        return sum({node.index: node.unknown_chips for node in self.nodes}.values())
 
     @property
     def binds(self) -> Term | None:
@@ -104,6 +121,15 @@ def _as_enrolled(
     return Windows(replace(chips, model=model), windows.nodes), differs
 
 
+def _sampled(windows: Windows) -> Float64:
+    """Return, by chip window, the share of the samples that were to be taken that were."""
+    nodes = windows.nodes
+    wanted, taken = nodes.samples_expected, np.minimum(nodes.samples_taken, nodes.samples_expected)
+    share = np.divide(taken, wanted, out=np.zeros(len(nodes)), where=wanted > 0)
+    of_chips: Float64 = share[windows.chips.window]
+    return of_chips
+
+
 def _has_activity(chips: ChipWindows) -> Bools:
     tensor = chips.features[:, [COLUMN["hmma_active_mean"], COLUMN["tensor_active_mean"]]]
     clock = chips.features[:, [COLUMN["sm_clock_mean"], COLUMN["sm_clock_tensor_mean"]]]
@@ -124,7 +150,10 @@ def _bound(
     excluded = np.zeros(max((n.index for n in nodes), default=0) + 1, dtype=np.bool_)
     for node in nodes:
         excluded[node.index] = node.tf32_excluded
-    found = intervals(chips, table, period, trust, excluded[chips.node])
+    sampled = _sampled(windows)
+    found = intervals(
+        chips, table, period, trust, tf32_excluded=excluded[chips.node], sampled=sampled
+    )
     wall = wall_energy(windows.nodes, period)
     peak = np.array([chip.peak_flop_per_s for chip in table.chips])[chips.model]
     together = np.bincount(chips.window, weights=peak, minlength=count)
@@ -140,22 +169,24 @@ def _bound(
         0,
     )
     wall_s = np.where(np.isnan(wall.energy_j), 0.0, inside / 1000 - wall.uncovered_s)
-    joules, _ = energy_j(chips)
     any_feature = ~np.all(np.isnan(chips.features), axis=1)
     taken = windows.nodes.samples_taken[chips.window] > 0
-    own = (any_feature | ~np.isnan(joules)) & taken
+    own = any_feature & taken
     window_s = np.maximum(inside / 1000, 1e-3)[chips.window]
-    seen = np.where(own, 1.0, np.clip(wall_s[chips.window] / window_s, 0.0, 1.0))
+    by_counter = counted_share(chips)
+    own_share = np.maximum(np.where(own, sampled, 0.0), by_counter)
+    seen = np.maximum(own_share, np.clip(wall_s[chips.window] / window_s, 0.0, 1.0))
     odd = impossible_rows(chips, table)
     odd[Impossible.MODEL] = differs
     return Bounded(
         intervals=found,
         seen=seen,
         activity=_has_activity(chips) & taken,
-        counter=~np.isnan(joules),
+        counter=by_counter > 0,
         wall_flop=np.where(usable, allowed, np.inf),
         wall_typical_flop=np.where(counts, typical, np.nan),
         wall_energy_j=wall.energy_j,
+        wall_floor_flop=wall.energy_j / floor,
         wall_s=wall_s,
         odd_chips=odd,
         odd_walls=impossible_walls(windows),
@@ -233,6 +264,7 @@ def sum_up(accounts: Sequence[NodeAccount], period: tuple[int, int], trust: Trus
         chips=sum(node.chips for node in nodes),
         binding_shares={term: bound[term] / upper if upper else 0.0 for term in Term},
         wall_energy_j=total("wall_energy_j"),
+        wall_floor_flop=total("wall_floor_flop"),
         wall_s=total("wall_s"),
         expected_chip_s=expected,
         activity_share=share("activity_chip_s"),

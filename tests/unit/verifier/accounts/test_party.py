@@ -3,6 +3,7 @@
 import itertools
 import math
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from protos.stillwatch.statement.v1 import summary_pb2
 from statements.features import COLUMN, FEATURE_SET, WIDTH, pack_rows
-from verifier.accounts.chips import ChipTable
+from verifier.accounts.chips import ChipTable, read_chip_table
 from verifier.accounts.columns import ColumnsBuilder
 from verifier.accounts.errors import AccountsError, ColumnsError
 from verifier.accounts.expected import ExpectedNode
@@ -42,6 +43,7 @@ class Window:
     boot: bytes = b"\x01" * 16
     chips: int = 1
     model: str = MODEL
+    taken: int = 60
 
 
 def summary(window: Window) -> summary_pb2.WorkloadSummary:
@@ -51,7 +53,7 @@ def summary(window: Window) -> summary_pb2.WorkloadSummary:
     found = summary_pb2.WorkloadSummary(
         feature_set=FEATURE_SET,
         samples_expected=60,
-        samples_taken=60,
+        samples_taken=window.taken,
         largest_gap_ms=1000,
         boot_id=window.boot,
         chip_features=pack_rows([row] * window.chips),
@@ -190,6 +192,58 @@ def test_a_counter_that_falls_within_a_boot_is_seen_and_prices_nothing(table: Ch
     found = party(table, Window(0, energy_j=(0, 9000)), Window(2, energy_j=(100, 4000)), minutes=3)
     assert found.unaccounted_flop == pytest.approx(60 * PEAK)
     assert Impossible.COUNTER_BACK in [seen.what for seen in found.observations]
+
+
+def test_counters_of_machines_that_do_not_say_their_boot_price_no_gap(table: ChipTable) -> None:
+    first = Window(0, energy_j=(1000, 5000), boot=b"")
+    last = Window(2, energy_j=(9000, 13_000), boot=b"")
+    assert party(table, first, last, minutes=3).unaccounted_flop == pytest.approx(60 * PEAK)
+
+
+def test_samples_not_taken_hide_as_much_as_fits(table: ChipTable) -> None:
+    calm = {k: v / 10 if k.endswith("active_mean") else v for k, v in BUSY.items()}
+    full, half = party(table, Window(features=calm)), party(table, Window(0, calm, taken=30))
+    assert half.upper_flop == pytest.approx(full.upper_flop / 2 + 30 * PEAK)
+    assert half.lower_flop == pytest.approx(full.lower_flop / 2)
+    assert half.coverage == 0.5
+
+
+def test_a_chip_is_not_idle_in_samples_that_were_not_taken(table: ChipTable) -> None:
+    assert party(table, Window(0, IDLE, taken=59)).training_capable.upper_flop == 0
+    assert party(table, Window(0, IDLE, taken=6)).training_capable.upper_flop >= 54 * PEAK
+    # Its energy counter speaks of the whole window, whatever was sampled.
+    counted = Window(0, IDLE, energy_j=(0, 60 * 72), taken=6)
+    found = party(table, counted)
+    assert found.training_capable.upper_flop == 0
+    assert found.coverage == 1
+
+
+def test_a_counter_that_is_no_longer_read_covers_nothing(table: ChipTable) -> None:
+    said = summary(Window(0, taken=0))
+    said.energy_start_mj[:] = said.energy_end_mj[:] = [5_000_000]
+    said.energy_start_at[:] = said.energy_end_at[:] = [MINUTE - 30_000]
+    builder = ColumnsBuilder()
+    builder.add(0, MINUTE, 2 * MINUTE, said, [table.row(MODEL)])
+    node = ExpectedNode(0, "node", (table.row(MODEL),), 0)
+    found = account(builder.build(), [node], (MINUTE, 2 * MINUTE), table, Trust.COUNTERS)
+    assert found.coverage == found.counter_share == 0
+    assert found.upper_flop == found.training_capable.upper_flop == pytest.approx(60 * PEAK)
+
+
+def test_static_power_is_taken_off_no_time_that_energy_does_not_cover(root: Path) -> None:
+    text = (root / "policies/reference/chips.toml").read_text()
+    table = read_chip_table(text.replace("static_power_w = 0\n", "static_power_w = 50\n").encode())
+    window = Window(energy_j=(0, 3000))
+    whole = party(table, window).upper_flop
+    assert whole == 0
+    said = summary(window)
+    said.energy_end_at[:] = [MINUTE + MINUTE // 2]
+    builder = ColumnsBuilder()
+    builder.add(0, MINUTE, 2 * MINUTE, said, [table.row(MODEL)])
+    node = ExpectedNode(0, "node", (table.row(MODEL),), 0)
+    half = account(builder.build(), [node], (MINUTE, 2 * MINUTE), table, Trust.COUNTERS)
+    energy = (3000 - 30 * 50) / 0.20e-12
+    assert half.upper_flop == pytest.approx(min(energy + 30 * PEAK, 60 * PEAK))
 
 
 def test_a_chip_that_a_window_leaves_out_ran_at_its_peak(table: ChipTable) -> None:
@@ -367,6 +421,34 @@ def test_an_open_cap_names_the_cheapest_evidence(table: ChipTable) -> None:
     assert assessment.would_resolve is not None
     assert assessment.would_resolve.evidence is Evidence.MISSING_WINDOWS
     assert assessment.would_resolve.settles
+
+
+def test_what_a_party_of_which_nothing_was_seen_would_show_is_not_predicted(
+    table: ChipTable,
+) -> None:
+    silent = party(table, minutes=2)
+    remedy = assess_training_cap(silent, 1e15).would_resolve
+    assert remedy is not None
+    assert remedy.evidence is Evidence.MISSING_WINDOWS
+    assert not remedy.settles
+    assert remedy.upper == silent.most_flop
+
+
+def test_missing_windows_are_taken_to_be_like_those_that_were_seen(table: ChipTable) -> None:
+    found = party(table, Window(features=BUSY), minutes=2)
+    remedy = assess_training_cap(found, 1.5 * found.upper_flop).would_resolve
+    assert remedy is not None
+    assert not (remedy.evidence is Evidence.MISSING_WINDOWS and remedy.settles)
+    broken = assess_training_cap(found, 1.5 * found.lower_flop).would_resolve
+    assert broken is not None
+    assert broken.evidence is Evidence.MISSING_WINDOWS
+    assert broken.settles
+    assert broken.lower == pytest.approx(2 * found.lower_flop)
+
+
+def test_power_alone_never_violates_a_cap(table: ChipTable) -> None:
+    found = party(table, Window(wall_j=600_000, chips=8), chips=8)
+    assert assess_training_cap(found, 0.0).outcome is Outcome.UNRESOLVED
 
 
 def test_a_missed_floor_is_open_until_its_cure_ends(table: ChipTable) -> None:
