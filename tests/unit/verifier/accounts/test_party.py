@@ -326,6 +326,50 @@ def test_lower_estimate_and_upper_are_in_order(
     assert found.upper_flop <= 60 * PEAK * (1 + 1e-12)
 
 
+ANY = st.floats(width=32) | st.sampled_from([math.inf, -math.inf, math.nan, 0.0, -1.0, 3e38])
+COUNTERS = st.sampled_from([0, 1, MISSING - 1, MISSING]) | st.integers(0, MISSING)
+TIMES = st.integers(0, 3 * MINUTE) | st.integers(0, 2**53)
+UINT32 = st.integers(0, 2**32 - 1)
+
+
+@given(
+    st.fixed_dictionaries({name: ANY for name in COLUMN}),
+    st.tuples(COUNTERS, COUNTERS),
+    st.tuples(TIMES, TIMES),
+    st.floats() | st.none(),
+    st.tuples(UINT32, UINT32, UINT32),
+    st.sampled_from(Trust),
+)
+def test_no_values_whatever_break_the_order_or_the_bound_of_time(
+    table: ChipTable,
+    features: dict[str, float],
+    counters: tuple[int, int],
+    times: tuple[int, int],
+    wall: float | None,
+    counts: tuple[int, int, int],
+    trust: Trust,
+) -> None:
+    said = summary(Window(0, features))
+    said.energy_start_mj[:], said.energy_end_mj[:] = [counters[0]], [counters[1]]
+    said.energy_start_at[:], said.energy_end_at[:] = [times[0]], [times[1]]
+    said.samples_expected, said.samples_taken, said.node.wall_covered_ms = counts
+    if wall is not None:
+        said.node.wall_energy_joules = wall
+    said.power.slot_ms, said.power.node = 20_000, b"\x10\x00\xff\xff\x00\x00"
+    builder = ColumnsBuilder()
+    model = table.row(MODEL)
+    builder.add(0, MINUTE, 2 * MINUTE, said, [model])
+    builder.add(0, 3 * MINUTE, 4 * MINUTE, said, [model])
+    columns, nodes = builder.build(), [ExpectedNode(0, "node", (model,), 0)]
+    for period in ((MINUTE, 4 * MINUTE), (MINUTE + 7, 3 * MINUTE + 1)):
+        found = account(columns, nodes, period, table, trust)
+        assert 0 <= found.lower_flop <= found.estimate_flop <= found.upper_flop
+        assert 0 <= found.training_capable.lower_flop <= found.training_capable.upper_flop
+        assert 0 <= found.coverage <= 1
+        seconds = (period[1] - period[0]) / 1000
+        assert found.most_flop <= seconds * PEAK * (1 + 1e-12)
+
+
 @given(FEATURE_SETS, ENERGIES, WALLS, st.data())
 def test_missing_evidence_never_lowers_the_upper_bound(
     table: ChipTable,
