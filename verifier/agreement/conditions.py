@@ -6,11 +6,14 @@ runtime, and it guards what the runtime does not:
 - a missing value evaluates to an ERROR whose plain value is a text, hence truthy: only a BOOL counts;
 - ``1.0/0.0`` is an infinity that exceeds every threshold: ``/``, ``%`` and ``*`` are not in the list, and values and
   numbers beyond 1e15 do not count, so that no sum overflows;
+- an average lets one signer drag a value anywhere: where two middle values differ, a condition is evaluated with
+  each, and holds only when it holds with both;
 - calls, texts, lists and time zones are not in the list either: no condition can loop, read a clock or match a
   pattern;
 - ``x > 24`` is a type error, since indicators are doubles: the message says to write ``24.0``.
 """
 
+import itertools
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -30,6 +33,7 @@ _TOKEN = re.compile(
 )
 _FIELDS = {"value": cel.Type.DOUBLE, "signers": cel.Type.DOUBLE, "overdue": cel.Type.BOOL}
 _MOST_NESTING = 50
+_MOST_INDICATORS = 8
 GREATEST = 1e15
 """The largest magnitude that a fact or a threshold may have."""
 
@@ -56,14 +60,20 @@ class Assertion:
 class Aggregate:
     """What conditions see of an indicator.
 
-    ``value`` is the median over independent signers of each one's newest value, in the indicator's unit; ``None`` until
-    enough have one that still counts. ``statement_ids`` are those behind it.
+    ``middle`` are the middle values among independent signers' newest, in the indicator's unit: one where their number
+    is odd or both agree, else the lower and the higher; empty until enough have one that still counts.
+    ``statement_ids`` are those behind it.
     """
 
-    value: float | None
+    middle: tuple[float, ...]
     signers: int
     overdue: bool
     statement_ids: tuple[bytes, ...]
+
+    @property
+    def value(self) -> float | None:
+        """The median, for people; conditions look at ``middle``."""
+        return sum(self.middle) / len(self.middle) if self.middle else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +85,25 @@ class Condition:
     expression: cel.Expression
 
     def evaluate(self, aggregates: Mapping[str, Aggregate]) -> Truth:
-        """Return what the condition says; UNDETERMINED when that hangs on a value nobody has.
+        """Return what the condition says; UNDETERMINED when that hangs on a value that nobody has.
 
-        ``a || b`` is true when ``a`` is, whether or not ``b`` is known.
+        ``a || b`` is true when ``a`` is, whether or not ``b`` is known. Where an indicator has two middle values, each
+        is tried, in every combination; unless all say the same, that is UNDETERMINED too.
         """
-        data: dict[str, float | bool] = {}
+        known: dict[str, float | bool] = {}
+        tried: list[list[tuple[str, float]]] = []
         for name in self.indicators:
             seen = aggregates.get(name)
             if seen is None:
                 continue
-            data[f"indicator.{name}.signers"] = float(seen.signers)
-            data[f"indicator.{name}.overdue"] = seen.overdue
-            if seen.value is not None and usable(seen.value):
-                data[f"indicator.{name}.value"] = seen.value
+            known[f"indicator.{name}.signers"] = float(seen.signers)
+            known[f"indicator.{name}.overdue"] = seen.overdue
+            if seen.middle and all(usable(value) for value in seen.middle):
+                tried.append([(f"indicator.{name}.value", value) for value in seen.middle])
+        found = {self._once({**known, **dict(values)}) for values in itertools.product(*tried)}
+        return found.pop() if len(found) == 1 else Truth.UNDETERMINED
+
+    def _once(self, data: Mapping[str, float | bool]) -> Truth:
         try:
             result = self.expression.eval(data=data)
         except RuntimeError:
@@ -137,7 +153,7 @@ def aggregate(
     ]
     enough = len(counted) >= indicator.signers
     return Aggregate(
-        value=_median([a.value for a in counted]) if enough else None,
+        middle=_middle([a.value for a in counted]) if enough else (),
         signers=len(counted),
         overdue=every is not None and not enough and now_ms - since_ms > every,
         statement_ids=tuple(a.statement_id for a in counted),
@@ -149,12 +165,11 @@ def usable(value: float) -> bool:
     return math.isfinite(value) and abs(value) <= GREATEST
 
 
-def _median(values: list[float]) -> float:
+def _middle(values: list[float]) -> tuple[float, ...]:
+    """Return the middle value, or both where there are two that differ; at least one value."""
     ordered = sorted(values)
-    middle = len(ordered) // 2
-    if len(ordered) % 2:
-        return ordered[middle]
-    return (ordered[middle - 1] + ordered[middle]) / 2
+    low, high = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
+    return (low,) if low == high else (low, high)
 
 
 def _verify_allowed(text: str, indicators: Collection[str], place: str) -> tuple[str, ...]:
@@ -180,6 +195,11 @@ def _verify_allowed(text: str, indicators: Collection[str], place: str) -> tuple
         if token["name"] and token["name"] not in {"true", "false"}:
             used[_indicator_in(token["name"], indicators, place)] = None
         at = token.end()
+    if len(used) > _MOST_INDICATORS:
+        raise ConditionError(
+            "NOT_ALLOWED",
+            f"{place}: speaks of {len(used)} indicators, and {_MOST_INDICATORS} are the most",
+        )
     return tuple(used)
 
 

@@ -28,7 +28,12 @@ def state_as_json(agreement: Agreement, state: AgreementState) -> dict[str, Json
         "lift": state.lift.value,
         "undetermined": list(state.undetermined),
         "indicators": {
-            name: {"value": seen.value, "signers": seen.signers, "overdue": seen.overdue}
+            name: {
+                "value": seen.value,
+                "middle": list(seen.middle),
+                "signers": seen.signers,
+                "overdue": seen.overdue,
+            }
             for name, seen in state.indicators.items()
         },
         "findings": [
@@ -70,7 +75,8 @@ def _lines(agreement: Agreement, state: AgreementState) -> Iterator[str]:
         yield f"         {party} leaves at {rfc3339(at)}"
     for indicator in agreement.indicators:
         seen = state.indicators[indicator.id]
-        value = "no value" if seen.value is None else f"{seen.value:g} {indicator.unit}"
+        told = " or ".join(f"{value:g}" for value in seen.middle)
+        value = f"{told} {indicator.unit}" if told else "no value"
         late = ", overdue" if seen.overdue else ""
         yield f"fact     {indicator.id}: {value} ({seen.signers} of {indicator.signers} signers{late})"
     yield f"trigger  {state.trigger.value}"
@@ -78,7 +84,8 @@ def _lines(agreement: Agreement, state: AgreementState) -> Iterator[str]:
     for finding in state.findings:
         ruled = f"ruled {finding.ruling.value}" if finding.ruling else "open"
         blocks = ", the lift waits for a ruling" if finding in state.blocking else ""
-        yield f"finding  {finding.id} about {finding.party}: {ruled}{blocks}"
+        due = "" if finding.ruling else f", due {rfc3339(finding.due_ms)}"
+        yield f"finding  {finding.id} about {finding.party}: {ruled}{due}{blocks}"
     for fired in state.history:
         ids = ", ".join(ident.hex()[:12] for ident in fired.statement_ids) or "time"
         yield (

@@ -17,7 +17,10 @@ SPEED = Indicator("speed", "Speed", "x", "a paper", ("e1", "e2", "e3"), 2, None)
 
 
 def judged(text: str, **values: float | None) -> Truth:
-    seen = {name: Aggregate(value, 2, False, ()) for name, value in values.items()}
+    seen = {
+        name: Aggregate(() if value is None else (value,), 2, False, ())
+        for name, value in values.items()
+    }
     return compile_condition(text, ["a", "b"], "trigger.condition").evaluate(seen)
 
 
@@ -106,7 +109,7 @@ def test_a_value_needs_enough_independent_signers() -> None:
     one = aggregate(SPEED, [said("e1", 50.0), said("e1", 60.0)], 10, 0)
     assert (one.value, one.signers) == (None, 1)
     two = aggregate(SPEED, [said("e1", 50.0), said("e2", 60.0)], 10, 0)
-    assert (two.value, two.signers) == (55.0, 2)
+    assert (two.middle, two.value, two.signers) == ((50.0, 60.0), 55.0, 2)
 
 
 def test_someone_who_may_not_sign_does_not_count() -> None:
@@ -123,6 +126,37 @@ def test_flooding_by_one_signer_changes_nothing_but_its_newest_vote(
     rest = [said("e1", first), said("e2", second)]
     flooded = [*rest, *(said("e3", value) for value in flood), said("e3", last)]
     assert aggregate(SPEED, flooded, 10, 0) == aggregate(SPEED, [*rest, said("e3", last)], 10, 0)
+
+
+@given(values, values, st.floats(-1e15, 1e15))
+def test_one_liar_among_two_can_neither_make_a_threshold_hold_nor_make_it_fail(
+    honest: float, threshold: float, lie: float
+) -> None:
+    seen = {"a": aggregate(SPEED, [said("e1", honest), said("e2", lie)], 10, 0)}
+    for sign in ("<", ">="):
+        text = f"indicator.a.value {sign} {threshold:f}"
+        condition = compile_condition(text, ["a"], "lift.condition")
+        alone = {"a": Aggregate((honest,), 2, False, ())}
+        assert condition.evaluate(seen) in {condition.evaluate(alone), Truth.UNDETERMINED}
+
+
+def test_where_two_signers_disagree_a_condition_holds_only_if_it_holds_with_both() -> None:
+    condition = compile_condition("indicator.a.value >= 99.0", ["a"], "lift.condition")
+
+    def say(*middle: float) -> Truth:
+        return condition.evaluate({"a": Aggregate(middle, 2, False, ())})
+
+    assert say(99.0, 100.0) is Truth.TRUE
+    assert say(10.0, 1e14) is Truth.UNDETERMINED
+    assert say(10.0, 98.0) is Truth.FALSE
+
+
+def test_a_condition_speaks_of_few_indicators() -> None:
+    names = [f"i{n}" for n in range(9)]
+    text = " && ".join(f"indicator.{name}.value > 1.0" for name in names)
+    compile_condition(text.rsplit(" && ", 1)[0], names, "trigger.condition")
+    with pytest.raises(ConditionError, match="8 are the most"):
+        compile_condition(text, names, "trigger.condition")
 
 
 @given(values, values, values)
