@@ -6,6 +6,8 @@ which takes samples where they are: holes are not filled. A line is a weak sign.
 training may show none; what tells one job from many is coherence across nodes.
 """
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,7 +22,7 @@ Float64 = NDArray[np.float64]
 LONGEST_S: Final = 60.0
 """Longest period looked for; slower changes are the schedule's, not the step's."""
 CYCLES: Final = 5
-"""A period is looked for only where at least so many fit into the series."""
+"""A period is looked for only where at least so many fit into the time that samples stand for."""
 OVERSAMPLING: Final = 4
 """Frequencies tried for each that the series' length resolves."""
 LEAST_SAMPLES: Final = 16
@@ -38,6 +40,11 @@ class Series:
     def spacing_s(self) -> float:
         """Median time between samples, s."""
         return float(np.median(np.diff(self.times_s)))
+
+    @property
+    def observed_s(self) -> float:
+        """Time that its samples stand for, s: without the holes between them."""
+        return len(self.times_s) * self.spacing_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,30 @@ def from_slots(slots: NDArray[np.uint16], slot_ms: int, start_s: float = 0.0) ->
     places = np.flatnonzero(known).astype(np.float64)
     times: Float64 = np.asarray(start_s + (places + 0.5) * (slot_ms / 1000), dtype=np.float64)
     return Series(times, slots[known].astype(np.float64))
+
+
+def together(nodes: Sequence[Series]) -> Series:
+    """Return what nodes did together: at each time, the mean deviation from their own means of those read then.
+
+    A node that was not read at some time, or whose log ends early, moves nothing by its absence.
+    """
+    times = np.concatenate([series.times_s for series in nodes])
+    watts = np.concatenate([series.watts - series.watts.mean() for series in nodes])
+    places, inverse = np.unique(times, return_inverse=True)
+    mean: Float64 = np.bincount(inverse, weights=watts) / np.bincount(inverse)
+    return Series(places, mean)
+
+
+def within(series: Series, window_s: float) -> list[Series]:
+    """Return the series cut into whole windows, each with times of its own; those too thin are left out."""
+    times = series.times_s - series.times_s[0]
+    edges = np.arange(0.0, float(times[-1]) + window_s / 100, window_s)
+    cuts = np.searchsorted(times, edges)
+    return [
+        Series(series.times_s[first:last], series.watts[first:last])
+        for first, last in itertools.pairwise(cuts.tolist())
+        if last - first >= LEAST_SAMPLES
+    ]
 
 
 def without_drift(series: Series, over_s: float = LONGEST_S) -> Series:
@@ -110,10 +141,12 @@ def strongest_line(series: Series) -> Line:
             "TOO_FEW_SAMPLES", f"{len(series.times_s)} samples, at least {LEAST_SAMPLES} are needed"
         )
     length = float(series.times_s[-1] - series.times_s[0])
-    shortest, longest = 2 * series.spacing_s, min(LONGEST_S, length / CYCLES)
+    shortest = 2 * series.spacing_s
+    longest = min(LONGEST_S, series.observed_s / CYCLES, length / CYCLES)
     if not shortest < longest:
         raise SeriesError(
-            "TOO_SHORT", f"{length:.0f} s at one sample in {series.spacing_s:.1f} s show no period"
+            "TOO_SHORT",
+            f"{series.observed_s:.0f} s at one sample in {series.spacing_s:.1f} s show no period",
         )
     flat = without_drift(series)
     if not np.any(flat.watts - flat.watts.mean()):

@@ -2,12 +2,15 @@
 
 The logs are gzip CSV as MLCommons publishes them with its power results, tidied to ``time_ms,sensor,
 watts`` (training) or ``time_local,watts,power_factor`` (inference). Files with the same bytes count
-once; watts at or below zero are sentinels. A line is a sign, not a finding: serving shows them too.
+once; watts at or below zero are sentinels. A line is a sign, not a finding: serving shows them too,
+the more the shorter one looks. So each log's first node is read whole, and by windows.
 """
 
+import contextlib
 import csv
 import gzip
 import hashlib
+import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,18 +21,38 @@ import numpy as np
 
 from verifier.workload.coherence import phase_coherence
 from verifier.workload.errors import SeriesError
-from verifier.workload.period import Line, Series, strongest_line
+from verifier.workload.period import Line, Series, strongest_line, within
 
 SENSOR = "node"
+WINDOWS_S = (60.0, 300.0)
+"""Lengths of the windows by which a log is read, beside being read whole."""
+STRONG = 0.40
+"""A share that one node of the GPT-3 runs shows at best over its run: lines as strong are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Windowed:
+    """Lines of a log's windows of one length: their median share, and how many of ``count`` are strong."""
+
+    median: float
+    strong: int
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f} ({self.strong}/{self.count})" if self.count else "-"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One file: its nodes, the line of the first node, and the coherence of all, in words."""
+    """One file: its nodes, the line of the first node, and the coherence of all, in words.
+
+    ``windows`` are by :data:`WINDOWS_S`.
+    """
 
     name: str
     nodes: int
     line: Line | None
+    windows: tuple[Windowed, ...]
     coherence: str
     why: str
 
@@ -60,6 +83,16 @@ def read_series(path: Path) -> dict[str, Series]:
     return series
 
 
+def read_windows(series: Series, window_s: float) -> Windowed:
+    """Return the lines of a series' windows; those too thin for one do not count."""
+    shares: list[float] = []
+    for window in within(series, window_s):
+        with contextlib.suppress(SeriesError):
+            shares.append(strongest_line(window).share)
+    median = float(np.median(shares)) if shares else math.nan
+    return Windowed(median, sum(share >= STRONG for share in shares), len(shares))
+
+
 def read_row(path: Path) -> Row:
     """Return a log's row of the table."""
     nodes = list(read_series(path).values())
@@ -67,8 +100,9 @@ def read_row(path: Path) -> Row:
         line = strongest_line(nodes[0]) if nodes else None
         coherence = phase_coherence(nodes, line.period_s).words if line else "not defined"
     except SeriesError as error:
-        return Row(path.name, len(nodes), None, "not defined", str(error))
-    return Row(path.name, len(nodes), line, coherence, "")
+        return Row(path.name, len(nodes), None, (), "not defined", str(error))
+    windows = tuple(read_windows(nodes[0], window_s) for window_s in WINDOWS_S) if nodes else ()
+    return Row(path.name, len(nodes), line, windows, coherence, "" if nodes else "no node")
 
 
 def rows(folder: Path) -> Iterator[Row]:
@@ -84,18 +118,31 @@ def rows(folder: Path) -> Iterator[Row]:
 
 def markdown(table: Iterator[Row]) -> Iterator[str]:
     """Yield the lines of the table."""
-    yield "| log | nodes | samples | period, s | line share | coherence |"
-    yield "|---|---|---|---|---|---|"
+    yield "| log | nodes | samples | period, s | line share | 60 s windows | 300 s windows | coherence |"
+    yield "|---|---|---|---|---|---|---|---|"
+    shown: list[Row] = []
     for row in table:
         name = row.name.removesuffix(".csv.gz")
         if row.line is None:
-            yield f"| {name} | {row.nodes} | | none: {row.why} | | {row.coherence} |"
+            yield f"| {name} | {row.nodes} | | none: {row.why} | | | | {row.coherence} |"
         else:
             line = row.line
+            short, long = row.windows
+            shown.append(row)
             yield (
                 f"| {name} | {row.nodes} | {line.samples} | {line.period_s:.2f} | {line.share:.2f} "
-                f"| {row.coherence} |"
+                f"| {short} | {long} | {row.coherence} |"
             )
+    yield ""
+    whole = sum(row.line is not None and row.line.share >= STRONG for row in shown)
+    yield f"Share of {STRONG:.2f} or more: {whole} of {len(shown)} logs read whole;"
+    for place, window_s in enumerate(WINDOWS_S):
+        cells = [row.windows[place] for row in shown]
+        yield (
+            f"{sum(cell.strong for cell in cells)} of {sum(cell.count for cell in cells)} windows of "
+            f"{window_s:.0f} s, in {sum(cell.strong > 0 for cell in cells)} logs "
+            f"({sum(cell.median >= STRONG for cell in cells)} by their median)."
+        )
 
 
 def main(arguments: list[str]) -> int:

@@ -6,7 +6,14 @@ import pytest
 from statements.features import MISSING_SLOT
 from verifier.workload.coherence import phase_coherence, shifted
 from verifier.workload.errors import SeriesError
-from verifier.workload.period import Series, from_slots, strongest_line
+from verifier.workload.period import (
+    CYCLES,
+    Series,
+    from_slots,
+    strongest_line,
+    together,
+    within,
+)
 
 
 def wave(
@@ -39,6 +46,29 @@ def test_sampling_every_two_seconds_looks_for_nothing_faster_than_four() -> None
     line = strongest_line(from_slots(slots, 1000))
     assert line.shortest_s == 4.0
     assert line.period_s == pytest.approx(10.77, rel=0.005)
+
+
+def test_a_long_hole_is_not_time_in_which_a_period_was_seen() -> None:
+    draw = np.random.default_rng(11).normal(0, 5, 60)
+    times = np.concatenate([np.arange(30.0), np.arange(680.0, 710.0)])
+    climbing = Series(times, 1500 + 20 * np.arange(60.0) + draw)
+    assert strongest_line(climbing).longest_s == pytest.approx(60 / CYCLES)
+
+
+def test_what_nodes_did_together_is_not_moved_by_a_node_that_ends_early() -> None:
+    first, second = from_slots(wave(10.77, 1200, seed=1), 1000), from_slots(wave(10.77, 400), 1000)
+    raised = Series(second.times_s, second.watts + 3000)
+    both = together([first, raised])
+    assert len(both.times_s) == 1200
+    assert abs(both.watts[:400].mean() - both.watts[400:].mean()) < 20
+    assert strongest_line(both).period_s == pytest.approx(10.77, rel=0.005)
+
+
+def test_windows_are_whole_and_hold_enough_samples() -> None:
+    slots = wave(10.77, 310)
+    slots[60:115] = MISSING_SLOT
+    cut = within(from_slots(slots, 1000), 60.0)
+    assert [len(window.times_s) for window in cut] == [60, 60, 60, 60]
 
 
 def test_noise_alone_carries_no_line() -> None:
