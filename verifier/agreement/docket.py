@@ -3,30 +3,29 @@
 A finding stays open until a quorum agrees: a later verdict that no longer mentions it does not close it, since an
 audit of another period has nothing to say about this one. A vote counts when it names a verdict that holds the
 finding; each member has one vote, its newest. What a quorum once ruled stands until a quorum rules otherwise.
+
+A verdict lists the findings that await a ruling, and each of them blocks the lift, whatever the verdict concluded: a
+party that then goes silent is "not assessed", and must not get rid of its anomaly that way. A panel that misses its
+deadline does not unblock: silence relaxes nothing.
 """
 
 from dataclasses import dataclass, field, replace
 
-from verifier.agreement.events import Conclusion, Outcome, Replied, Ruled, VerdictLogged
+from verifier.agreement.events import Outcome, Replied, Ruled, VerdictLogged
 from verifier.agreement.model import Panel
-
-BLOCKING = frozenset({Conclusion.VIOLATION, Conclusion.ANOMALY})
-"""Conclusions whose findings must be ruled on before a lift."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """A finding about a party, as verdicts list it.
 
-    ``blocks`` says that some verdict called it part of a violation or an anomaly; ``due_ms`` is when the ruling is due;
-    ``ruling`` is what a quorum ruled, with the votes in ``statement_ids``.
+    ``due_ms`` is when the ruling is due; ``ruling`` is what a quorum ruled, with the votes in ``statement_ids``.
     """
 
     id: str
     party: str
     since_ms: int
     due_ms: int
-    blocks: bool
     verdicts: tuple[bytes, ...]
     replies: tuple[bytes, ...] = ()
     ruling: Outcome | None = None
@@ -48,12 +47,10 @@ class Docket:
             for name in row.open_findings:
                 key = (row.party, name)
                 known = self.findings.get(key) or Finding(
-                    name, row.party, at_ms, at_ms + self.panel.ruling_deadline_ms, False, ()
+                    name, row.party, at_ms, at_ms + self.panel.ruling_deadline_ms, ()
                 )
                 self.findings[key] = replace(
-                    known,
-                    blocks=known.blocks or row.conclusion in BLOCKING,
-                    verdicts=(*known.verdicts, verdict.statement_id),
+                    known, verdicts=(*known.verdicts, verdict.statement_id)
                 )
 
     def hear_reply(self, reply: Replied) -> None:
@@ -84,5 +81,5 @@ class Docket:
         return tuple(
             finding
             for finding in self.findings.values()
-            if finding.blocks and finding.ruling is None and finding.party in members
+            if finding.ruling is None and finding.party in members
         )

@@ -7,6 +7,7 @@ an event, the end of a stage, of a withdrawal's notice, of a cure period, or of 
 import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from verifier.agreement.conditions import (
     Aggregate,
@@ -42,6 +43,10 @@ class Fired:
     statement_ids: tuple[bytes, ...]
 
 
+Period: TypeAlias = tuple[int, int]
+"""From an instant (included) to another (excluded); Unix milliseconds."""
+
+
 @dataclass(frozen=True, slots=True)
 class AgreementState:
     """Where an agreement is at an instant, and how it came there.
@@ -64,15 +69,21 @@ class AgreementState:
     blocking: tuple[Finding, ...]
     leaving: Mapping[str, int]
     """When each withdrawal that is under notice takes effect."""
+    memberships: Mapping[str, tuple[Period, ...]]
+    """When each party to the text was bound, oldest first, until the state's instant."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageSpan:
-    """A stage from an instant (included) to another (excluded); Unix milliseconds."""
+    """The stage whose duties bind, from an instant (included) to another (excluded); Unix milliseconds.
+
+    While suspended that is the stage that was suspended: a loss of members neither relaxes a duty nor adds one.
+    """
 
     stage: Stage
     from_ms: int
     to_ms: int
+    suspended: bool = False
 
 
 def replay(agreement: Agreement, events: Sequence[Event], now_ms: int) -> AgreementState:
@@ -85,14 +96,21 @@ def replay(agreement: Agreement, events: Sequence[Event], now_ms: int) -> Agreem
 
 
 def stage_spans(state: AgreementState) -> tuple[StageSpan, ...]:
-    """Return the stages that an agreement went through until the state's instant, oldest first, without empty ones."""
-    edges = [(state.began_ms, Stage.PROPOSED), *((f.at_ms, f.target) for f in state.history)]
-    ends = [at for at, _ in edges[1:]] + [state.now_ms]
+    """Return the stages that bound until the state's instant, oldest first, without empty ones."""
+    edges = [(state.began_ms, Stage.PROPOSED, False)]
+    for fired in state.history:
+        suspended = fired.target is Stage.SUSPENDED
+        edges.append((fired.at_ms, fired.source if suspended else fired.target, suspended))
+    ends = [at for at, _, _ in edges[1:]] + [state.now_ms]
     return tuple(
-        StageSpan(stage, start, end)
-        for (start, stage), end in zip(edges, ends, strict=True)
+        StageSpan(stage, start, end, suspended)
+        for (start, stage, suspended), end in zip(edges, ends, strict=True)
         if end > start
     )
+
+
+_CLOCK_RUNS_ON = frozenset({Stage.NOTICED, Stage.WINDING_DOWN})
+"""Stages whose time runs on while they are suspended: nobody puts off the pause by leaving and coming back."""
 
 
 class _Replay:
@@ -110,12 +128,15 @@ class _Replay:
         self.began = self.events[0][0] if self.events else now_ms
         self.stage, self.since = Stage.PROPOSED, self.began
         self.suspended_from: Stage | None = None
+        self.suspended_since = self.began
         self.watching_since = self.began
         self.acceded: dict[str, bytes] = {}
         self.leaving: dict[str, tuple[int, bytes]] = {}
         self.gone: dict[str, bytes] = {}
         self.unsupported_since: dict[str, int] = {}
         self.members: frozenset[str] = frozenset()
+        self.bound_since: dict[str, int] = {}
+        self.memberships: dict[str, list[Period]] = {party.id: [] for party in agreement.parties}
         self.newest: dict[str, dict[str, Assertion]] = {i.id: {} for i in agreement.indicators}
         self.docket = Docket(agreement.panel)
         self.history: list[Fired] = []
@@ -159,6 +180,12 @@ class _Replay:
             findings=tuple(self.docket.findings.values()),
             blocking=view.blocking,
             leaving={party: at for party, (at, _) in self.leaving.items()},
+            memberships={
+                party: (*spans, (self.bound_since[party], self.end))
+                if self.bound_since.get(party, self.end) < self.end
+                else tuple(spans)
+                for party, spans in self.memberships.items()
+            },
         )
 
     def _hear(self, event: Event, now: int) -> None:
@@ -166,6 +193,7 @@ class _Replay:
             case Acceded(statement_id=ident, party=party):
                 self.acceded[party] = ident
                 self.leaving.pop(party, None)
+                self.gone.pop(party, None)
             case Withdrawn(statement_id=ident, party=party):
                 if party in self.acceded and party not in self.leaving:
                     # Nobody is bound before the agreement is armed: there is nothing to give notice of.
@@ -195,15 +223,18 @@ class _Replay:
                 return
             row, evidence = found
             taken.add(row.name)
+            since = now
             if row.target is Stage.SUSPENDED:
-                self.suspended_from = self.stage
+                self.suspended_from, self.suspended_since = self.stage, self.since
+            elif self.stage is Stage.SUSPENDED and row.target in _CLOCK_RUNS_ON:
+                since = self.suspended_since
             if row.target is Stage.ARMED:
                 self.watching_since = now
                 for indicator in self.agreement.indicators:
                     if indicator.report_every_ms is not None:
                         self._wake(now + indicator.report_every_ms + 1)
             self.history.append(Fired(row.name, row.source, row.target, now, evidence))
-            self.stage, self.since = row.target, now
+            self.stage, self.since = row.target, since
             durations = self.agreement.durations
             ends = {
                 Stage.NOTICED: durations.notice_ms,
@@ -212,7 +243,7 @@ class _Replay:
                 Stage.LIFTING: durations.lifting_ms,
             }
             if self.stage in ends:
-                self._wake(now + ends[self.stage])
+                self._wake(max(now, since + ends[self.stage]))
 
     def _count_members(self, now: int) -> None:
         for party, (due, ident) in list(self.leaving.items()):
@@ -229,6 +260,12 @@ class _Replay:
             if now < ends:
                 bound.add(party)
                 self._wake(ends)
+        for party in self.members - bound:
+            since = self.bound_since.pop(party)
+            if since < now:
+                self.memberships[party].append((since, now))
+        for party in bound - self.members:
+            self.bound_since[party] = now
         self.members = frozenset(bound)
         self.unsupported_since = {
             party: since

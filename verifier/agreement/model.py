@@ -158,7 +158,8 @@ class Agreement:
     def duties(self, stage: Stage, party: str) -> tuple[Obligation, ...]:
         """Return the obligations that bind a member in a stage.
 
-        In ``suspended`` those of ``in_force`` go on: a loss of members relaxes nothing until it lapses the agreement.
+        In ``suspended`` the duties of the stage that was suspended go on, as
+        :func:`verifier.agreement.lifecycle.stage_spans` tells; where that is not known, those of ``in_force``.
         """
         judged = Stage.IN_FORCE if stage is Stage.SUSPENDED else stage
         return tuple(

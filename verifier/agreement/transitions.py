@@ -9,8 +9,9 @@
                                                                     └──lapsed──> lapsed
 
 ``lifted`` and ``lapsed`` are final. No guard relaxes a duty on a condition that is undetermined, and none looks at
-whether a party breached: a breach by one ends nobody else's duties. Rows are tried in order, and the first that fires
-is taken.
+whether a party breached: a breach by one ends nobody else's duties. Notice and winding down run on while they are
+suspended, so that leaving and coming back does not put off the pause; time in force and the ramp begin anew. Rows are
+tried in order, and the first that fires is taken.
 """
 
 from collections.abc import Callable, Mapping

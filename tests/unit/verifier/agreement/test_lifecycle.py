@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from verifier.agreement.conditions import Truth
+from verifier.agreement.docket import Finding
 from verifier.agreement.events import (
     Acceded,
     Conclusion,
@@ -21,7 +22,7 @@ from verifier.agreement.events import (
 from verifier.agreement.lifecycle import AgreementState, replay, stage_spans
 from verifier.agreement.model import Agreement, Stage
 from verifier.agreement.parse import parse_agreement
-from verifier.agreement.transitions import TRANSITIONS
+from verifier.agreement.transitions import TRANSITIONS, View, next_row
 
 DAY = 86_400_000
 ALL = ("aurora", "borealis", "cygnus")
@@ -133,7 +134,9 @@ def test_a_lift_condition_that_fails_during_the_ramp_puts_the_pause_back_in_forc
     assert state.history[-1].row == "relapse"
 
 
-@pytest.mark.parametrize("conclusion", [Conclusion.VIOLATION, Conclusion.ANOMALY])
+@pytest.mark.parametrize(
+    "conclusion", [Conclusion.VIOLATION, Conclusion.ANOMALY, Conclusion.NOT_ASSESSED]
+)
 def test_an_open_finding_blocks_the_lift_until_a_quorum_rules(
     agreement: Agreement, conclusion: Conclusion
 ) -> None:
@@ -214,6 +217,8 @@ def test_withdrawal_binds_through_its_notice_then_suspends_then_lapses(
     assert suspended.stage is Stage.SUSPENDED
     assert suspended.members == ("aurora", "borealis")
     assert agreement.duties(Stage.SUSPENDED, "aurora") == agreement.duties(Stage.IN_FORCE, "aurora")
+    last = stage_spans(at(agreement, events, left + DAY))[-1]
+    assert (last.stage, last.suspended) == (Stage.IN_FORCE, True)
     lapsed = at(agreement, events, left + 14 * DAY)
     assert lapsed.stage is Stage.LAPSED
     assert lapsed.history[-1].statement_ids == (ident("leave"),)
@@ -225,6 +230,49 @@ def test_coming_back_in_time_restores_the_stage(agreement: Agreement) -> None:
     state = at(agreement, events, left + 100 * DAY)
     assert state.stage is Stage.IN_FORCE
     assert state.history[-1].row == "restored-in_force"
+
+
+@pytest.fixture(scope="module")
+def hasty(agreement: Agreement) -> Agreement:
+    """A text whose withdrawals take effect within a day."""
+    return replace(agreement, withdrawal_notice_ms=DAY)
+
+
+def test_a_suspended_notice_binds_nobody_to_more_than_notice_did(hasty: Agreement) -> None:
+    events = [*START, Withdrawn(DAY, ident("leave"), "cygnus")]
+    state = at(hasty, events, 3 * DAY)
+    assert state.stage is Stage.SUSPENDED
+    assert {span.stage for span in stage_spans(state)} == {Stage.NOTICED}
+
+
+def test_leaving_and_coming_back_does_not_put_off_the_pause(hasty: Agreement) -> None:
+    events = list(START)
+    for day in range(1, 21, 3):
+        events += [Withdrawn(day * DAY, ident(f"w{day}"), "cygnus")]
+        events += accede((day + 2) * DAY, "cygnus")
+    state = at(hasty, events, 22 * DAY)
+    assert sum(fired.target is Stage.SUSPENDED for fired in state.history) == 7
+    assert state.stage is Stage.IN_FORCE
+    assert state.since_ms == FORCE
+
+
+def test_a_pause_that_was_suspended_dwells_anew(hasty: Agreement) -> None:
+    events = [*START, *READY, Withdrawn(DWELT - 3 * DAY, ident("leave"), "cygnus")]
+    events += accede(DWELT - DAY, "cygnus")
+    assert at(hasty, events, DWELT + 28 * DAY).stage is Stage.IN_FORCE
+    assert at(hasty, events, DWELT + 29 * DAY).stage is Stage.LIFTING
+
+
+def test_a_party_cannot_shed_a_finding_by_falling_silent(agreement: Agreement) -> None:
+    events = START + READY + verdict(AUDIT, "borealis", Conclusion.NOT_ASSESSED, "f1")
+    assert [f.id for f in at(agreement, events, DWELT + 99 * DAY).blocking] == ["f1"]
+
+
+def test_a_panel_that_misses_its_deadline_unblocks_nothing(agreement: Agreement) -> None:
+    events = START + READY + verdict(AUDIT, "borealis", Conclusion.ANOMALY, "f1")
+    state = at(agreement, events, DWELT + 1000 * DAY)
+    assert state.stage is Stage.IN_FORCE
+    assert state.findings[0].due_ms == AUDIT + 14 * DAY < state.now_ms
 
 
 def test_nobody_is_held_to_a_proposal(agreement: Agreement) -> None:
@@ -282,6 +330,60 @@ def test_looking_earlier_shows_a_prefix_of_the_same_history(
     before, after = at(agreement, START + events, early), at(agreement, START + events, late)
     assert after.history[: len(before.history)] == before.history
     assert all(fired.at_ms > early for fired in after.history[len(before.history) :])
+
+
+@given(some_events, moments)
+def test_what_is_undetermined_or_unruled_never_relaxes(
+    agreement: Agreement, events: list[Event], now: int
+) -> None:
+    said = START + READY + events
+    for fired in at(agreement, said, now).history:
+        if fired.row in {"lift", "lifted"}:
+            then = at(agreement, said, fired.at_ms)
+            assert then.lift is Truth.TRUE
+            assert not then.blocking
+        if fired.row == "relapse":
+            assert at(agreement, said, fired.at_ms).lift is Truth.FALSE
+
+
+@given(
+    st.sampled_from([Stage.NOTICED, Stage.WINDING_DOWN, Stage.IN_FORCE, Stage.LIFTING]),
+    st.sampled_from([Truth.UNDETERMINED, Truth.FALSE]),
+    st.integers(0, 10_000),
+    st.booleans(),
+)
+def test_no_row_leads_from_a_binding_stage_to_a_laxer_one_without_a_lift_that_holds(
+    agreement: Agreement, stage: Stage, lift: Truth, day: int, blocked: bool
+) -> None:
+    open_finding = Finding("f1", "borealis", 0, 0, ())
+    members = frozenset(ALL)
+    view = View(
+        agreement=agreement,
+        stage=stage,
+        since_ms=0,
+        now_ms=day * DAY,
+        members=members,
+        supported=members,
+        trigger=Truth.UNDETERMINED,
+        lift=lift,
+        blocking=(open_finding,) if blocked else (),
+        suspended_from=None,
+        evidence={"members": (), "trigger": (), "lift": ()},
+    )
+    found = next_row(view)
+    assert found is None or found[0].name in {"notice-over", "wound-down", "relapse"}
+
+
+@given(some_events, moments, st.lists(moments, min_size=1, max_size=5))
+def test_memberships_say_who_was_bound_when(
+    agreement: Agreement, events: list[Event], now: int, looks: list[int]
+) -> None:
+    hasty = replace(agreement, withdrawal_notice_ms=DAY)
+    said = START + events
+    memberships = at(hasty, said, now).memberships
+    for look in (look for look in looks if look < now):
+        bound = {p for p, spans in memberships.items() if any(a <= look < b for a, b in spans)}
+        assert bound == set(at(hasty, said, look).members)
 
 
 @given(some_events, moments)
