@@ -6,15 +6,15 @@ late, or for which ticks are wanting, can convict but not acquit: it is kept apa
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final
 
 import numpy as np
 
 from protos.stillwatch.statement.v1 import identity_pb2, summary_pb2
-from statements.body import decode_body, verify_stored
+from statements.body import body_digest, decode_body
 from statements.errors import BodyError
 from statements.kinds import Kind, parse_content
 from verifier.accounts.chips import ChipTable
@@ -23,6 +23,7 @@ from verifier.accounts.errors import ColumnsError
 from verifier.accounts.expected import ExpectedNode
 from verifier.agreement.model import Agreement, Party
 from verifier.agreement.verifiability import REFERENCE_CHIP
+from verifier.evidence.bulk import Bodies, Piece, join, read_bulk
 from verifier.evidence.gather import Evidence
 from verifier.evidence.records import Bools, Int64
 from verifier.evidence.selection import select
@@ -127,12 +128,12 @@ class _Reader:
         self.nodes = tuple(node for node in evidence.nodes if node.party == party.id)
         self.index = {node.node_id: at for at, node in enumerate(self.nodes)}
         self.models = {
-            (inventory.author, inventory.body_digest): tuple(
+            (self.index[inventory.author], inventory.body_digest): tuple(
                 table.row(chip.model if chip.HasField("model") else None)
                 for chip in inventory.message.chips
             )
             for inventory in evidence.inventories
-            if evidence.chains.authentic[inventory.row]
+            if evidence.chains.authentic[inventory.row] and inventory.author in self.index
         }
         self.openings = {
             int(evidence.records.chain[opening.row]): opening.message
@@ -143,33 +144,98 @@ class _Reader:
         self.labels: set[str] = set()
 
     def run(self) -> PartyWindows:
-        rows = self._rows()
+        rows = self._judged(self._rows())
+        bodies = self._bodies(rows)
+        pieces, left = read_bulk(bodies)
+        slow, refused = self._one_by_one(bodies, rows, left)
+        windows = join([*pieces, *slow])
+        read = np.delete(rows, refused)
+        return self._sorted_by_time(windows, read)
+
+    def _judged(self, rows: Int64) -> Int64:
+        """Return the rows whose epoch, place and body are in order; the others are excluded."""
+        records, bodies = self.evidence.records, self.evidence.prefix.bodies
+        labels = self._labels(rows)
+        length = self.agreement.pins.window_ms
+        start, end = records.start_ms[rows], records.end_ms[rows]
+        aligned = ((start % length == 0) & (end - start == length)).tolist()
+        stored = [bodies[index] for index in records.index[rows].tolist()]
+        digests = [b"" if body is None else body_digest(body) for body in stored]
+        named = np.ascontiguousarray(records.table["stored_digest"][rows]).tobytes()
+        kept: list[int] = []
+        for at, (row, chain) in enumerate(
+            zip(rows.tolist(), records.chain[rows].tolist(), strict=True)
+        ):
+            label, why = labels[chain], None
+            if isinstance(label, Excluded):
+                why = label
+            elif not aligned[at]:
+                why = Excluded.MISALIGNED
+            elif stored[at] is None:
+                why = Excluded.BODY_MISSING
+            elif digests[at] != named[32 * at : 32 * at + 32]:
+                why = Excluded.BODY_REFUSED
+            if why is None:
+                kept.append(at)
+            else:
+                self.excluded.append(ExcludedWindow(row, why, why.value))
+        return rows[kept]
+
+    def _bodies(self, rows: Int64) -> Bodies:
+        records = self.evidence.records
+        node_of, labels = self._nodes_of_chains(), self._labels(rows)
+        chains = records.chain[rows]
+        return Bodies(
+            stored=[self.evidence.prefix.bodies[at] or b"" for at in records.index[rows].tolist()],
+            node=node_of[chains],
+            start_ms=records.start_ms[rows],
+            end_ms=records.end_ms[rows],
+            models=self.models,
+            labels=[str(labels[chain]) for chain in chains.tolist()],
+        )
+
+    def _one_by_one(
+        self, bodies: Bodies, rows: Int64, left: Int64
+    ) -> tuple[list[Piece], list[int]]:
+        """Read what could not be read in bulk; return it, and the places of what is refused."""
         builder = ColumnsBuilder()
         read: list[int] = []
-        labels = self._labels(rows)
-        for row in rows.tolist():
-            label = labels[int(self.evidence.records.chain[row])]
+        boots: list[int] = []
+        refused: list[int] = []
+        for at in left.tolist():
+            node = int(bodies.node[at])
             try:
-                self._add(builder, row, label)
-            except _Refused as refused:
-                self.excluded.append(ExcludedWindow(row, refused.why, refused.detail))
+                summary, models = self._summary(bodies, at)
+                span = int(bodies.start_ms[at]), int(bodies.end_ms[at])
+                builder.add(node, *span, summary, models, telemetry=bodies.labels[at])
+            except _Refused as error:
+                self.excluded.append(ExcludedWindow(int(rows[at]), error.why, error.detail))
+                refused.append(at)
             except ColumnsError as error:
-                self.excluded.append(ExcludedWindow(row, Excluded.UNFIT, str(error)))
+                self.excluded.append(ExcludedWindow(int(rows[at]), Excluded.UNFIT, str(error)))
+                refused.append(at)
             else:
-                read.append(row)
-        return self._sorted_by_time(builder.build(), np.array(read, dtype=np.int64))
-
-    def _add(self, builder: ColumnsBuilder, row: int, label: str | Excluded) -> None:
-        records = self.evidence.records
-        summary, models = self._read(row, label)
-        builder.add(
-            self.index[records.text("author", row)],
-            int(records.start_ms[row]),
-            int(records.end_ms[row]),
-            summary,
-            models,
-            telemetry=str(label),
+                read.append(at)
+                boots.append(bodies.boots.setdefault((node, summary.boot_id), len(bodies.boots)))
+        built = builder.build()
+        boot = np.array(boots, dtype=np.int32)
+        windows = Windows(
+            replace(built.chips, boot=boot[built.chips.window]), replace(built.nodes, boot=boot)
         )
+        return [Piece(np.array(read, dtype=np.int64), windows)], refused
+
+    @staticmethod
+    def _summary(bodies: Bodies, at: int) -> tuple[summary_pb2.WorkloadSummary, tuple[int, ...]]:
+        """Return what a body says, and the models of its chips; raises :class:`_Refused`."""
+        try:
+            summary = parse_content(Kind.SUMMARY, decode_body(bodies.stored[at]))
+        except BodyError as error:
+            raise _Refused(Excluded.BODY_REFUSED, str(error)) from None
+        assert isinstance(summary, summary_pb2.WorkloadSummary)  # noqa: S101 - for the type checker
+        models = bodies.models.get((int(bodies.node[at]), summary.inventory))
+        if models is None:
+            raise _Refused(Excluded.NO_INVENTORY, Excluded.NO_INVENTORY.value)
+        return summary, models
 
     def _sorted_by_time(self, windows: Windows, rows: Int64) -> PartyWindows:
         """Return the windows, those that were not logged in time set apart."""
@@ -197,14 +263,7 @@ class _Reader:
         """Return the rows of the nodes' authentic summaries in or beside the period, in log order."""
         records = self.evidence.records
         summaries: Bools = (records.kind == int(Kind.SUMMARY)) & self.evidence.chains.authentic
-        own = {
-            chain: self.index[author]
-            for chain, author in self._authors(summaries).items()
-            if author in self.index
-        }
-        node_of = np.full(int(records.chain.max(initial=-1)) + 1, -1, dtype=np.int64)
-        for chain, at in own.items():
-            node_of[chain] = at
+        node_of = self._nodes_of_chains()
         node = np.where(summaries, node_of[records.chain], -1)
         inside: Bools = (
             (node >= 0) & (records.start_ms < self.period[1]) & (records.end_ms > self.period[0])
@@ -220,14 +279,14 @@ class _Reader:
                 chosen.append(after[[int(np.argmin(records.start_ms[after]))]])
         return np.unique(np.concatenate(chosen)).astype(np.int64)
 
-    def _authors(self, summaries: Bools) -> dict[int, bytes]:
+    def _nodes_of_chains(self) -> Int64:
+        """Return, for each chain, the index of the party's node that speaks in it; -1 for others."""
         records = self.evidence.records
-        chains, first = np.unique(records.chain[summaries], return_index=True)
-        rows = np.flatnonzero(summaries)[first]
-        return {
-            int(chain): records.text("author", int(row))
-            for chain, row in zip(chains, rows, strict=True)
-        }
+        found = np.full(int(records.chain.max(initial=-1)) + 1, -1, dtype=np.int64)
+        chains, first = np.unique(records.chain, return_index=True)
+        for chain, row in zip(chains.tolist(), first.tolist(), strict=True):
+            found[chain] = self.index.get(records.text("author", row), -1)
+        return found
 
     def _timing(self, rows: Int64) -> dict[int, Excluded]:
         records, time = self.evidence.records, self.evidence.time
@@ -256,30 +315,6 @@ class _Reader:
             live = label == "live" or self.agreement.rehearsal
             labels[chain] = label if live else Excluded.NOT_LIVE
         return labels
-
-    def _read(
-        self, row: int, label: str | Excluded
-    ) -> tuple[summary_pb2.WorkloadSummary, Sequence[int]]:
-        """Return what a window says and the models of its chips; raises :class:`_Refused`."""
-        records = self.evidence.records
-        if isinstance(label, Excluded):
-            raise _Refused(label, label.value)
-        start, length = int(records.start_ms[row]), self.agreement.pins.window_ms
-        if start % length or int(records.end_ms[row]) - start != length:
-            raise _Refused(Excluded.MISALIGNED, f"windows have {length} ms and start at multiples")
-        body = self.evidence.prefix.bodies[int(records.index[row])]
-        if body is None:
-            raise _Refused(Excluded.BODY_MISSING, Excluded.BODY_MISSING.value)
-        try:
-            verify_stored(body, records.text("stored_digest", row))
-            summary = parse_content(Kind.SUMMARY, decode_body(body))
-        except BodyError as error:
-            raise _Refused(Excluded.BODY_REFUSED, str(error)) from None
-        assert isinstance(summary, summary_pb2.WorkloadSummary)  # noqa: S101 - for the type checker
-        models = self.models.get((records.text("author", row), summary.inventory))
-        if models is None:
-            raise _Refused(Excluded.NO_INVENTORY, Excluded.NO_INVENTORY.value)
-        return summary, models
 
     def _expected(self) -> Iterable[ExpectedNode]:
         for at, node in enumerate(self.nodes):

@@ -14,10 +14,13 @@ is missing evidence.
 import hashlib
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from statements.body import BODY_LIMIT
 from statements.body_bundle import FOLDER, decode_body_bundle
 from statements.errors import BodyError, PinsError
 from statements.pins import LedgerPin, Pins
+from statements.record import RECORD_LENGTH
 from tlog.checkpoint import parse_checkpoint, verify_checkpoint
 from tlog.errors import TlogError
 from tlog.merkle import node_hash, root_hash
@@ -39,6 +42,9 @@ from verifier.mirror.source import Source
 _BUNDLE_LIMIT = WIDTH * (ENTRY_LIMIT + 2)
 _BODIES_LIMIT = WIDTH * (BODY_LIMIT + 4)
 _TILE_LIMIT = WIDTH * 32
+_STRIDE = 2 + RECORD_LENGTH
+_RECORD_PREFIX = np.frombuffer(RECORD_LENGTH.to_bytes(2, "big"), dtype=np.uint8)
+"""How each entry of a bundle of records begins: bundles of nothing else are split without looking at each."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,6 +165,10 @@ def _read_entries(source: Source, index: int, width: int) -> list[bytes]:
     data = _read_aligned(source, "tile/entries", index, width, _BUNDLE_LIMIT)
     if data is None:
         raise MirrorError("MISSING_FILE", f"{source.place}/{path} is missing: the log is not whole")
+    if len(data) in {width * _STRIDE, WIDTH * _STRIDE}:
+        stacked = np.frombuffer(data, dtype=np.uint8).reshape(-1, _STRIDE)
+        if (stacked[:, :2] == _RECORD_PREFIX).all():
+            return [data[at : at + RECORD_LENGTH] for at in range(2, width * _STRIDE, _STRIDE)]
     for held in (width, WIDTH):
         try:
             return decode_bundle(data, held)[:width]

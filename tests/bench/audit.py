@@ -1,0 +1,85 @@
+"""``audit``: node-windows a second, one core, from a log's tiles to what verdicts are made of.
+
+Counted is everything between the static files in memory and the columns of the accounts: checkpoint, leaf and node
+hashes, tiles, record layout, statement ids, chains, signatures, body digests, and the summaries' features and counters.
+Beside it stands what ``openssl speed ecdsap256`` verifies a second in one process: a verifier that checked one
+signature a window could not be faster than that.
+"""
+
+import time
+from typing import Final
+
+from tests.bench.figure import Figure, openssl_verifies_a_second
+from tests.unit.verifier.logbook import MINUTE, T0, TRAINING, Logbook, served
+from verifier.agreement.parse import parse_agreement
+from verifier.evidence.gather import gather
+from verifier.evidence.windows import party_windows
+from verifier.mirror.prefix import LogPrefix, fetch_prefix
+from verifier.ruleset import own_ruleset
+
+NODES: Final = 100
+WINDOWS: Final = 240
+MINUTES_A_TICK: Final = 10
+REQUIRED: Final = 10.0
+REACH: Final = 25.0
+
+
+class _Memory:
+    """A log's files in memory."""
+
+    place = "memory"
+
+    def __init__(self, prefix: LogPrefix) -> None:
+        self._files = dict(served(prefix))
+
+    def read(self, path: str, limit: int) -> bytes | None:
+        """Return a file's bytes."""
+        data = self._files.get(path)
+        return None if data is None or len(data) > limit else data
+
+
+def measure() -> Figure:
+    """Return the figure: 100 nodes of 8 chips with 240 windows each, power by the second included."""
+    book = _book()
+    agreement = parse_agreement(book.text.encode())
+    ruleset = own_ruleset()
+    source = _Memory(book.prefix())
+    period = (T0, book.now_ms)
+    best = 0.0
+    for _ in range(3):
+        began = time.perf_counter()
+        prefix = fetch_prefix(source, agreement.pins.ledgers[0])
+        evidence = gather(agreement.pins, prefix)
+        read = party_windows(agreement, evidence, agreement.parties[0], period, ruleset.table)
+        spent = time.perf_counter() - began
+        if len(read.windows.nodes) != NODES * WINDOWS or evidence.faults:
+            raise RuntimeError("the bench's log was not read whole")
+        best = max(best, len(read.windows.nodes) / spent)
+    reference = openssl_verifies_a_second(1)
+    ratio = best / reference
+    return Figure(
+        name="audit",
+        value=best,
+        unit="node-windows/s, one core",
+        reference="openssl speed ecdsap256 verify, one process",
+        reference_value=reference,
+        ratio=ratio,
+        required=REQUIRED,
+        reach=REACH,
+        met=ratio >= REQUIRED,
+    )
+
+
+def _book() -> Logbook:
+    """Return a log in which nodes of one party train; a tick stands for as many windows as a thousand nodes give."""
+    book = Logbook.begin({"windows.late_grace": '"1 h"', "windows.tick": '"10 min"'})
+    for at in range(NODES):
+        book.enrol("aurora", f"aurora/{at}")
+    for at in range(WINDOWS):
+        start = T0 + at * MINUTE
+        book.now_ms = start + MINUTE
+        for node in book.nodes.values():
+            book.log(book.window(node, start, TRAINING))
+        if at % MINUTES_A_TICK == MINUTES_A_TICK - 1:
+            book.tick()
+    return book

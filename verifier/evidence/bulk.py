@@ -1,0 +1,279 @@
+"""Many summaries at once into the columns of the accounts, without a message object a summary.
+
+Bodies of one length are stacked, and read by the layout of the first; those that do not have it are read by the layout
+of the first of those, and so on for a few layouts. What is left, and everything out of the ordinary, goes through
+:class:`ColumnsBuilder` one by one, which decides what is wrong with it. Both ways give the same columns: a test holds
+them to it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protos.stillwatch.statement.v1 import summary_pb2
+from statements.features import FEATURE_SET, MISSING_COUNTER, WIDTH
+from verifier.accounts.columns import (
+    MAX_TIME_MS,
+    ChipWindows,
+    Float64,
+    Int64,
+    NodeWindows,
+    Uint16,
+    Uint64,
+    Windows,
+)
+from verifier.evidence.layout import Layout, Path, read_layout
+from verifier.evidence.records import Bools, Octets
+
+MOST_LAYOUTS: Final = 16
+"""Layouts that are tried for bodies of one length."""
+
+_F: Final = {field.name: field.number for field in summary_pb2.WorkloadSummary.DESCRIPTOR.fields}
+_P: Final = {field.name: field.number for field in summary_pb2.PowerSeries.DESCRIPTOR.fields}
+_N: Final = {field.name: field.number for field in summary_pb2.NodeCounters.DESCRIPTOR.fields}
+_COUNTERS: Final = ("energy_start_mj", "energy_end_mj", "energy_start_at", "energy_end_at")
+_SLOT_MS: Final[Path] = (_F["power"], _P["slot_ms"])
+_TUPLES: Final = ("wall_slots", "chip_slots", "telemetry")
+Boots = dict[tuple[int, bytes], int]
+"""Numbers of the boots of nodes."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bodies:
+    """Stored bodies of summaries whose digests were verified, and what their headers and inventories say.
+
+    ``models`` maps a node and an inventory's digest to the chip table's rows of its chips. ``labels`` is how the
+    telemetry of each was made. ``boots`` numbers the boots that were met so far.
+    """
+
+    stored: Sequence[bytes]
+    node: Int64
+    start_ms: Int64
+    end_ms: Int64
+    models: Mapping[tuple[int, bytes], tuple[int, ...]]
+    labels: Sequence[str]
+    boots: Boots = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Piece:
+    """Windows that were read together; ``places`` are theirs among all bodies, ascending."""
+
+    places: Int64
+    windows: Windows
+
+
+def read_bulk(bodies: Bodies) -> tuple[list[Piece], Int64]:
+    """Return the windows that could be read by layout, and the places of all other bodies."""
+    lengths = np.array([len(body) for body in bodies.stored], dtype=np.int64)
+    pieces: list[Piece] = []
+    left: list[Int64] = []
+    for length in np.unique(lengths).tolist():
+        places = np.flatnonzero(lengths == length).astype(np.int64)
+        stacked = np.frombuffer(
+            b"".join(bodies.stored[at] for at in places.tolist()), dtype=np.uint8
+        ).reshape(len(places), length)
+        for _ in range(MOST_LAYOUTS):
+            if not len(places):
+                break
+            layout = read_layout(bodies.stored[int(places[0])])
+            if layout is None:
+                left.append(places[:1])
+                places, stacked = places[1:], stacked[1:]
+                continue
+            same = layout.matches(stacked)
+            found, refused = _Reader(bodies, layout, places[same], stacked[same]).read()
+            pieces += found
+            left.append(refused)
+            places, stacked = places[~same], stacked[~same]
+        left.append(places)
+    return pieces, np.sort(np.concatenate([np.zeros(0, dtype=np.int64), *left]))
+
+
+class _Reader:
+    """Reads bodies of one layout: ``stacked`` are their bytes, [n, length]."""
+
+    def __init__(self, bodies: Bodies, layout: Layout, places: Int64, stacked: Octets) -> None:
+        self.bodies = bodies
+        self.layout = layout
+        self.places = places
+        self.stacked = stacked
+
+    def read(self) -> tuple[list[Piece], Int64]:
+        """Return a piece for each inventory's models that the bodies cite, and the places that are refused."""
+        groups: dict[tuple[int, ...], list[int]] = {}
+        refused: list[int] = []
+        cited = self._texts((_F["inventory"],), 32)
+        for row, node in enumerate(self.bodies.node[self.places].tolist()):
+            models = self.bodies.models.get((node, cited[row])) if cited else None
+            if models is None:
+                refused.append(row)
+            else:
+                groups.setdefault(models, []).append(row)
+        pieces: list[Piece] = []
+        left = [self.places[np.array(refused, dtype=np.int64)]]
+        for models, members in groups.items():
+            group = self.some(np.array(members, dtype=np.int64))
+            fit = group.fits(len(models))
+            left.append(group.places[~fit])
+            if fit.any():
+                pieces.append(group.some(np.flatnonzero(fit).astype(np.int64)).piece(models))
+        return pieces, np.concatenate(left)
+
+    def some(self, rows: Int64) -> "_Reader":
+        """Return the reader of some of the rows."""
+        if len(rows) == len(self.places):
+            return self
+        return _Reader(self.bodies, self.layout, self.places[rows], self.stacked[rows])
+
+    def fits(self, chips: int) -> Bools:
+        """Return which rows have the shape that they declare; the others are left to the one-by-one way."""
+        fields, places = self.layout.fields, self.places
+        fit = np.ones(len(places), dtype=np.bool_)
+        sizes = {"chip_features": 4 * WIDTH * chips, "boot_id": 16} | dict.fromkeys(
+            _COUNTERS, 8 * chips
+        )
+        for name, size in sizes.items():
+            start, end = fields.get((_F[name],), (0, 0))
+            if end - start != size and not (name in _COUNTERS and start == end):
+                return ~fit
+        length = self.bodies.end_ms[places] - self.bodies.start_ms[places]
+        fit &= (length > 0) & (self.bodies.end_ms[places] <= MAX_TIME_MS)
+        fit &= self._number((_F["feature_set"],), 0) == FEATURE_SET
+        for name in ("energy_start_at", "energy_end_at"):
+            times = self._counters(name, chips, 0).reshape(-1, chips) if chips else None
+            if times is not None:
+                fit &= times.max(axis=1) <= np.uint64(MAX_TIME_MS)
+        if (_F["power"],) in fields:
+            slot_ms = self._number(_SLOT_MS, 0)
+            fit &= (slot_ms > 0) & (slot_ms <= length)
+            slots = -(-length // np.maximum(slot_ms, 1))
+            for name, count in (("chips", chips), ("node", 1)):
+                start, end = fields.get((_F["power"], _P[name]), (0, 0))
+                if start < end:
+                    fit &= (end - start) == 2 * count * slots
+        return fit
+
+    def piece(self, models: tuple[int, ...]) -> Piece:
+        """Return the windows of rows that fit."""
+        count = len(models)
+        nodes = self._nodes(count)
+        window = np.repeat(np.arange(len(self.places), dtype=np.int64), count)
+        features = self.layout.column(self.stacked, (_F["chip_features"],), np.dtype("<f4"))
+        chips = ChipWindows(
+            node=np.repeat(nodes.node, count),
+            window=window,
+            chip=np.tile(np.arange(count, dtype=np.int32), len(self.places)),
+            start_ms=np.repeat(nodes.start_ms, count),
+            end_ms=np.repeat(nodes.end_ms, count),
+            features=np.zeros((0, WIDTH), dtype=np.float32)
+            if features is None
+            else features.astype(np.float32, copy=False).reshape(-1, WIDTH),
+            energy_start_mj=self._counters("energy_start_mj", count, MISSING_COUNTER),
+            energy_end_mj=self._counters("energy_end_mj", count, MISSING_COUNTER),
+            energy_start_at=self._counters("energy_start_at", count, 0).astype(np.int64),
+            energy_end_at=self._counters("energy_end_at", count, 0).astype(np.int64),
+            boot=np.repeat(nodes.boot, count),
+            model=np.tile(np.array(models, dtype=np.int32), len(self.places)),
+        )
+        return Piece(self.places, Windows(chips, nodes))
+
+    def _nodes(self, chips: int) -> NodeWindows:
+        start, end = self.bodies.start_ms[self.places], self.bodies.end_ms[self.places]
+        node = self.bodies.node[self.places].astype(np.int32)
+        boots = self.bodies.boots
+        boot = [
+            boots.setdefault(key, len(boots))
+            for key in zip(node.tolist(), self._texts((_F["boot_id"],), 16), strict=True)
+        ]
+        gap = self._number((_F["largest_gap_ms"],), -1)
+        return NodeWindows(
+            node=node,
+            start_ms=start,
+            end_ms=end,
+            chips=np.full(len(node), chips, dtype=np.int32),
+            boot=np.array(boot, dtype=np.int32),
+            wall_energy_j=self._float((_F["node"], _N["wall_energy_joules"]), "<f8"),
+            wall_covered_ms=self._number((_F["node"], _N["wall_covered_ms"]), 0),
+            wall_resolution_w=self._float((_F["node"], _N["wall_resolution_watts"]), "<f4"),
+            samples_expected=self._number((_F["samples_expected"],), 0),
+            samples_taken=self._number((_F["samples_taken"],), 0),
+            largest_gap_ms=np.where(gap < 0, end - start, gap),
+            slot_ms=self._number(_SLOT_MS, 0),
+            wall_slots=self._slots("node", None),
+            chip_slots=self._slots("chips", chips),
+            telemetry=tuple([self.bodies.labels[at] for at in self.places.tolist()]),
+        )
+
+    def _texts(self, path: Path, length: int) -> list[bytes]:
+        """Return a field of bytes of each row; empty when it is absent or of another length."""
+        start, end = self.layout.fields.get(path, (0, 0))
+        if end - start != length:
+            return []
+        data = self.stacked[:, start:end].tobytes()
+        return [data[at : at + length] for at in range(0, len(data), length)]
+
+    def _number(self, path: Path, absent: int) -> Int64:
+        found = self.layout.number(self.stacked, path)
+        return np.full(len(self.places), absent, dtype=np.int64) if found is None else found
+
+    def _float(self, path: Path, dtype: str) -> Float64:
+        found = self.layout.column(self.stacked, path, np.dtype(dtype))
+        if found is None:
+            return np.full(len(self.places), np.nan)
+        return found[:, 0].astype(np.float64)
+
+    def _counters(self, name: str, chips: int, missing: int) -> Uint64:
+        found = self.layout.column(self.stacked, (_F[name],), np.dtype("<u8"))
+        if found is None or not found.size:
+            return np.full(len(self.places) * chips, missing, dtype=np.uint64)
+        return found.astype(np.uint64, copy=False).reshape(-1)
+
+    def _slots(self, name: str, count: int | None) -> tuple[Uint16, ...]:
+        """Return a power series of each row: [count, slots], or [slots] where there is no count."""
+        found = self.layout.column(self.stacked, (_F["power"], _P[name]), np.dtype("<u2"))
+        shape = (-1,) if count is None else (count, -1)
+        if found is None or not found.size:
+            nothing = np.zeros((0,) if count is None else (0, 0), dtype=np.uint16)
+            return (nothing,) * len(self.places)
+        return tuple(found.astype(np.uint16, copy=False).reshape(len(self.places), *shape))
+
+
+def join(pieces: Sequence[Piece]) -> Windows:
+    """Return the windows of all pieces, in the order of their places."""
+    pieces = [piece for piece in pieces if len(piece.places)] or pieces[:1]
+    if len(pieces) == 1:
+        return pieces[0].windows
+    places = np.concatenate([piece.places for piece in pieces])
+    order = np.argsort(places, kind="stable")
+    of_chip = np.concatenate([piece.places[piece.windows.chips.window] for piece in pieces])
+    chip_order = np.argsort(of_chip, kind="stable")
+    nodes = [piece.windows.nodes for piece in pieces]
+    chips = [piece.windows.chips for piece in pieces]
+
+    def node(name: str) -> NDArray[np.generic]:
+        return np.concatenate([getattr(one, name) for one in nodes])[order]
+
+    def chip(name: str) -> NDArray[np.generic]:
+        return np.concatenate([getattr(one, name) for one in chips])[chip_order]
+
+    def told(name: str) -> tuple[object, ...]:
+        flat = [value for one in nodes for value in getattr(one, name)]
+        return tuple(flat[at] for at in order.tolist())
+
+    arrays = {name: chip(name) for name in ChipWindows.__slots__ if name != "window"}
+    window = np.searchsorted(places[order], of_chip[chip_order]).astype(np.int64)
+    return Windows(
+        replace(chips[0], window=window, **cast("dict[str, Any]", arrays)),
+        replace(
+            nodes[0],
+            **cast(
+                "dict[str, Any]",
+                {name: node(name) for name in NodeWindows.__slots__ if name not in _TUPLES},
+            ),
+            **cast("dict[str, Any]", {name: told(name) for name in _TUPLES}),
+        ),
+    )
