@@ -1,17 +1,17 @@
 """Whether an agreement that parses also makes sense: what it could never show, and what its parties should know."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from tlog.errors import NoteError
+from tlog.note import Verifier
 from verifier.accounts.chips import Chip, ChipTable
 from verifier.agreement.conditions import compile_condition
 from verifier.agreement.membership import Standing, greatest_fixed_point
 from verifier.agreement.model import Agreement, Measure, Obligation, Stage
 from verifier.agreement.verifiability import REFERENCE_CHIP, SmallestCap, smallest_cap
-
-_QUORUM_NONE = re.compile(r"^\s*quorum\s+none\s*$", re.MULTILINE)
+from verifier.agreement.witness_policy import read_quorum
 
 
 class Level(Enum):
@@ -40,8 +40,10 @@ def check_agreement(agreement: Agreement, chips: ChipTable) -> tuple[Remark, ...
         *_verifiable(agreement, chips.lookup(REFERENCE_CHIP)),
         *_singled_out(agreement),
         *_witnessed(agreement),
+        *_keyed(agreement),
         *_rulable(agreement),
         *_independent(agreement),
+        *_affiliated(agreement),
     ]
     return tuple(sorted(remarks, key=lambda remark: list(Level).index(remark.level)))
 
@@ -139,7 +141,7 @@ def _singled_out(agreement: Agreement) -> Iterator[Remark]:
 
 
 def _witnessed(agreement: Agreement) -> Iterator[Remark]:
-    if _QUORUM_NONE.search(agreement.pins.witness_policy):
+    if read_quorum(agreement.pins.witness_policy) is None:
         yield Remark(
             Level.WARNING,
             "QUORUM_NONE",
@@ -148,6 +150,18 @@ def _witnessed(agreement: Agreement) -> Iterator[Remark]:
             "log, and for the time at which things were said; it could show two histories, or backdate, and no "
             "audit would know",
         )
+
+
+def _keyed(agreement: Agreement) -> Iterator[Remark]:
+    """Could the log's checkpoints be verified with the keys given?"""
+    for ledger in agreement.pins.ledgers:
+        try:
+            named = Verifier.from_vkey(ledger.vkey).name
+            problem = f"is the key of {named!r}: it must bear the origin" * (named != ledger.origin)
+        except NoteError as error:
+            problem = str(error)
+        if problem:
+            yield Remark(Level.ERROR, "BAD_VKEY", f"ledgers.{ledger.origin}.vkey", problem)
 
 
 def _rulable(agreement: Agreement) -> Iterator[Remark]:
@@ -197,3 +211,23 @@ def _independent(agreement: Agreement) -> Iterator[Remark]:
                 f"indicators.{indicator.id}",
                 "no condition looks at it",
             )
+
+
+def _affiliated(agreement: Agreement) -> Iterator[Remark]:
+    """Does somebody judge, measure or audit a party that it is tied to?"""
+    for party in agreement.parties:
+        for name in party.affiliates:
+            if agreement.panel.may_rule(name, party.id):
+                yield Remark(
+                    Level.ERROR,
+                    "AFFILIATED_JUDGE",
+                    "panel.conflicts",
+                    f"{name} is an affiliate of {party.id} and may rule on it: declare the conflict, or name another",
+                )
+            if name in agreement.evaluators or name in agreement.verifiers:
+                yield Remark(
+                    Level.WARNING,
+                    "AFFILIATED_SIGNER",
+                    f"parties.{party.id}.affiliates",
+                    f"{name} signs facts or verdicts, and is an affiliate of {party.id}",
+                )

@@ -25,6 +25,7 @@ from verifier.agreement.model import (
     Trust,
 )
 from verifier.agreement.units import Dimension, parse_duration_ms, parse_quantity
+from verifier.agreement.witness_policy import read_quorum
 
 _LIMITS = {Measure.TRAINING_FLOP: Dimension.COMPUTE, Measure.COVERAGE: Dimension.SHARE}
 
@@ -33,7 +34,8 @@ def parse_agreement(text: bytes) -> Agreement:
     """Return the agreement in a TOML file's bytes.
 
     Raises :class:`AgreementError` naming the place: a typo, a wrong unit, a name that nobody has, a quorum that cannot
-    be met, a condition that does not compile, a rehearsal's log in a real agreement.
+    be met, a condition that does not compile, a rehearsal's log in a real agreement, witnesses whose cosignatures
+    nobody here could check.
     """
     document = schema.read_document(text)
     try:
@@ -41,6 +43,14 @@ def parse_agreement(text: bytes) -> Agreement:
     except PinsError as error:
         raise AgreementError(error.reason, str(error)) from None
     _verify_names(document)
+    quorum = read_quorum(document.witnesses.policy)
+    if quorum is not None:
+        # No cosignature is read yet: to go on would claim that witnesses were asked.
+        raise AgreementError(
+            "WITNESSES_UNSUPPORTED",
+            f"witnesses.policy asks {quorum!r} to cosign, and this version checks no cosignatures: write `quorum "
+            "none`, and know that the log's operator alone vouches for it",
+        )
     parties = tuple(_party(row, f"parties.{row.id}") for row in document.parties)
     indicators = tuple(_indicator(row) for row in document.indicators)
     panel = _panel(document)

@@ -157,5 +157,5 @@ def _literal(value: object) -> str:
 
 
 def _string(text: str) -> str:
-    """Write a basic string; JSON's escapes are TOML's, but for DEL, which JSON leaves bare."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    """Write a basic string; JSON's escapes are TOML's."""
+    return json.dumps(text, ensure_ascii=False)

@@ -19,7 +19,9 @@ Id = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 Variable = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 """How indicators are called: conditions must be able to spell it."""
 Key = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
-Line = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+_HIDDEN = r"\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff"
+Line = Annotated[str, StringConstraints(max_length=500, pattern=rf"^[^{_HIDDEN}]+$")]
+"""Words for people: no control, invisible or direction-changing character that could show another text."""
 Count = Annotated[int, Field(ge=1, le=1000)]
 
 
@@ -215,11 +217,19 @@ def read_document(text: bytes) -> Document:
     Raises :class:`AgreementError` with every place that is wrong, one a line.
     """
     try:
-        tree = tomllib.loads(text.decode())
+        words = text.decode()
+        tree = tomllib.loads(words)
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise AgreementError("NOT_TOML", f"the agreement is not TOML: {error}") from None
     except RecursionError:
         raise AgreementError("NOT_TOML", "the agreement nests too deeply to be read") from None
+    hidden = re.search(rf"(?![\t\r\n])[{_HIDDEN}]", words)
+    if hidden is not None:
+        line = words.count("\n", 0, hidden.start()) + 1
+        raise AgreementError(
+            "HIDDEN_CHARACTER",
+            f"line {line} has the character U+{ord(hidden[0]):04X}, which readers do not see: remove it",
+        )
     try:
         return Document.model_validate(tree)
     except ValidationError as error:

@@ -61,6 +61,11 @@ def test_the_worked_example_means_what_it_says(text: str) -> None:
         ('origin = "log', 'origin = "rehearsal.log', "REHEARSAL_ORIGIN", "rehearsal = true"),
         ("version = 1", "version = '1", "NOT_TOML", "not TOML"),
         ("aurora", "Aurora", "SCHEMA", "parties[0].id"),
+        ("Aurora Laboratory", "Aurora\\u001b[2J", "SCHEMA", "parties[0].name"),
+        ("# Nobody", "# \u202e Nobody", "HIDDEN_CHARACTER", "the character U+202E"),
+        ("quorum none", "group g 2 w\nquorum g", "BAD_WITNESS_POLICY", "line 1"),
+        ("quorum none", "witness w w+1+AA\ngroup g 2 w\nquorum g", "IMPOSSIBLE_QUORUM", "asks for 2 of 1"),
+        ("quorum none", "witness w w+1+AA\nquorum w", "WITNESSES_UNSUPPORTED", "checks no cosignatures"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named_with_its_place(

@@ -83,6 +83,7 @@ def test_a_misspelt_override_is_refused(text: str) -> None:
 
 
 def test_any_text_survives_writing(text: str) -> None:
-    title = 'quotes " and \\ and \t and \x7f and é'
-    override = {"agreement.title": title}
-    assert read(pin(text, keys={}, ledgers=[], overrides=override, rehearsal=False)).title == title
+    title, policy = 'quotes " and \\ and é', "# a note\nquorum\tnone\n"
+    overrides = {"agreement.title": title, "witnesses.policy": policy}
+    written = read(pin(text, keys={}, ledgers=[], overrides=overrides, rehearsal=False))
+    assert (written.title, written.pins.witness_policy) == (title, policy)
