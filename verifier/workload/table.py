@@ -27,7 +27,7 @@ SENSOR = "node"
 WINDOWS_S = (60.0, 300.0)
 """Lengths of the windows by which a log is read, beside being read whole."""
 STRONG = 0.40
-"""A share that one node of the GPT-3 runs shows at best over its run: lines as strong are counted."""
+"""About what one node of the published GPT-3 runs shows in such windows: lines as strong are counted."""
 
 
 @dataclass(frozen=True, slots=True)
