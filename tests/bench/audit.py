@@ -7,6 +7,7 @@ signature a window could not be faster than that.
 """
 
 import time
+from dataclasses import replace
 from typing import Final
 
 from tests.bench.figure import Figure, openssl_verifies_a_second
@@ -75,11 +76,12 @@ def _book() -> Logbook:
     book = Logbook.begin({"windows.late_grace": '"1 h"', "windows.tick": '"10 min"'})
     for at in range(NODES):
         book.enrol("aurora", f"aurora/{at}")
+    work = replace(TRAINING, slots=True)
     for at in range(WINDOWS):
         start = T0 + at * MINUTE
         book.now_ms = start + MINUTE
         for node in book.nodes.values():
-            book.log(book.window(node, start, TRAINING))
+            book.log(book.window(node, start, work))
         if at % MINUTES_A_TICK == MINUTES_A_TICK - 1:
             book.tick()
     return book

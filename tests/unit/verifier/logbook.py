@@ -65,6 +65,8 @@ class Work:
     clock_mhz: float | None = 1755.0
     counters: bool = True
     wall: bool = False
+    slots: bool = False
+    """Power by the second of each chip."""
 
 
 IDLE: Final = Work()
@@ -338,6 +340,9 @@ def summary(
         made.energy_end_mj.extend([node.energy_mj] * chips)
         made.energy_start_at.extend([start] * chips)
         made.energy_end_at.extend([start + MINUTE] * chips)
+    if work.slots:
+        made.power.slot_ms = 1000
+        made.power.chips = round(work.power_w or 0).to_bytes(2, "little") * (60 * chips)
     if work.wall:
         made.node.wall_energy_joules = 6_000.0 * 60
         made.node.wall_covered_ms = MINUTE

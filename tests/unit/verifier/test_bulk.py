@@ -1,0 +1,174 @@
+"""The bulk way and the one-by-one way give the same columns, whatever is thrown at them."""
+
+import hashlib
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protos.stillwatch.statement.v1 import header_pb2, summary_pb2
+from statements.body import encode_body
+from statements.features import WIDTH, pack_rows
+from verifier.accounts.columns import ColumnsBuilder, Windows
+from verifier.accounts.errors import ColumnsError
+from verifier.evidence.bulk import Bodies, Piece, join, read_bulk
+from verifier.evidence.layout import read_layout
+
+MINUTE = 60_000
+SALT = bytes(16)
+INVENTORIES = {name: hashlib.sha256(name.encode()).digest() for name in ("two", "one", "none")}
+MODELS = {
+    (node, INVENTORIES[name]): models
+    for node in (0, 1)
+    for name, models in (("two", (3, 3)), ("one", (1,)), ("none", ()))
+}
+
+numbers = st.integers(0, 2**32 - 1)
+counters = st.lists(st.integers(0, 2**64 - 1), max_size=3)
+floats = st.floats(width=32)
+
+
+@st.composite
+def summaries(draw: st.DrawFn) -> summary_pb2.WorkloadSummary:
+    name = draw(st.sampled_from([*INVENTORIES, "unknown"]))
+    chips = draw(st.sampled_from([len(MODELS.get((0, INVENTORIES.get(name, b"")), ())), 2]))
+    made = summary_pb2.WorkloadSummary(
+        inventory=INVENTORIES.get(name, b"?" * 32),
+        feature_set=draw(st.sampled_from([1, 1, 1, 2])),
+        boot_id=draw(st.sampled_from([b"a" * 16, b"b" * 16, b"short"])),
+        chip_features=pack_rows([[draw(floats)] * WIDTH] * chips),
+    )
+    for field in ("samples_expected", "samples_taken", "largest_gap_ms"):
+        if draw(st.booleans()):
+            setattr(made, field, draw(numbers))
+    for field in ("energy_start_mj", "energy_end_mj", "energy_start_at", "energy_end_at"):
+        if draw(st.booleans()):
+            top = 2**64 - 1 if field.endswith("mj") else draw(st.sampled_from([2**53, 2**60]))
+            count = draw(st.sampled_from([chips, chips, 0, 1]))
+            getattr(made, field).extend(draw(st.integers(0, top)) for _ in range(count))
+    if draw(st.booleans()):
+        made.power.slot_ms = draw(st.sampled_from([30_000, 45_000, 60_000, 0, 90_000]))
+        slots = draw(st.sampled_from([1, 2]))
+        made.power.chips = draw(st.sampled_from([b"", b"\x01\x02" * slots * chips]))
+        made.power.node = draw(st.sampled_from([b"", b"\x03\x04" * slots]))
+    if draw(st.booleans()):
+        made.node.SetInParent()
+        if draw(st.booleans()):
+            made.node.wall_energy_joules = draw(st.floats())
+        if draw(st.booleans()):
+            made.node.wall_covered_ms = draw(numbers)
+            made.node.wall_resolution_watts = draw(floats)
+        if draw(st.booleans()):
+            made.node.ethernet_sent_bytes = draw(st.integers(0, 2**64 - 1))
+    if draw(st.integers(0, 5)) == 0:
+        made.failed_sources.append("nvml")
+    return made
+
+
+def _bodies(stored: list[bytes]) -> Bodies:
+    count = len(stored)
+    start = np.arange(count, dtype=np.int64) * MINUTE
+    node = np.arange(count, dtype=np.int64) % 2
+    return Bodies(stored, node, start, start + MINUTE, MODELS, ["simulated"] * count)
+
+
+def _one_by_one(
+    stored: list[bytes], places: list[int], boots: dict[tuple[int, bytes], int]
+) -> Piece:
+    """Read bodies with the builder; those that it refuses are left out."""
+    builder = ColumnsBuilder()
+    taken: list[int] = []
+    of_row: list[int] = []
+    for at in places:
+        content = header_pb2.Body.FromString(stored[at]).content
+        summary = summary_pb2.WorkloadSummary.FromString(content)
+        models = MODELS.get((at % 2, summary.inventory))
+        if models is None:
+            continue
+        span = at * MINUTE, (at + 1) * MINUTE
+        try:
+            builder.add(at % 2, *span, summary, models, telemetry="simulated")
+        except ColumnsError:
+            continue
+        taken.append(at)
+        of_row.append(boots.setdefault((at % 2, summary.boot_id), len(boots)))
+    built, boot = builder.build(), np.array(of_row, dtype=np.int32)
+    windows = Windows(
+        replace(built.chips, boot=boot[built.chips.window]), replace(built.nodes, boot=boot)
+    )
+    return Piece(np.array(taken, dtype=np.int64), windows)
+
+
+def _same(left: Windows, right: Windows) -> None:
+    for side in ("chips", "nodes"):
+        ours, theirs = getattr(left, side), getattr(right, side)
+        for field in fields(ours):
+            if field.name == "boot":
+                continue
+            a, b = getattr(ours, field.name), getattr(theirs, field.name)
+            if isinstance(a, tuple):
+                assert len(a) == len(b)
+                assert [np.shape(x) for x in a] == [np.shape(y) for y in b], field.name
+                assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True)), field.name
+            else:
+                assert a.dtype == b.dtype, field.name
+                assert np.array_equal(a, b, equal_nan=a.dtype.kind == "f"), field.name
+    ours, theirs = left.nodes.boot, right.nodes.boot
+    assert np.array_equal(ours[:, None] == ours[None, :], theirs[:, None] == theirs[None, :])
+    assert np.array_equal(left.chips.boot, left.nodes.boot[left.chips.window])
+
+
+@given(st.lists(summaries(), min_size=1, max_size=12))
+def test_both_ways_give_the_same_columns(said: list[summary_pb2.WorkloadSummary]) -> None:
+    stored = [encode_body(one.SerializeToString(deterministic=True), SALT) for one in said]
+    bodies = _bodies(stored)
+    pieces, left = read_bulk(bodies)
+    whole = _one_by_one(stored, list(range(len(stored))), {})
+    rest = _one_by_one(stored, left.tolist(), bodies.boots)
+    read = np.concatenate([rest.places, *(piece.places for piece in pieces)])
+    assert len(left) + sum(len(piece.places) for piece in pieces) == len(stored)
+    assert np.sort(read).tolist() == whole.places.tolist()
+    _same(join([*pieces, rest]), whole.windows)
+
+
+def test_ordinary_windows_are_all_read_in_bulk() -> None:
+    said = [
+        summary_pb2.WorkloadSummary(
+            inventory=INVENTORIES["two"],
+            feature_set=1,
+            samples_taken=100 + at,
+            largest_gap_ms=1000,
+            boot_id=b"a" * 16,
+            chip_features=pack_rows([[1.0] * WIDTH] * 2),
+        )
+        for at in range(50)
+    ]
+    stored = [encode_body(one.SerializeToString(deterministic=True), SALT) for one in said]
+    pieces, left = read_bulk(_bodies(stored))
+    assert len(left) == 0
+    assert join(pieces).nodes.samples_taken.tolist() == [100 + at for at in range(50)]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x0a\x20" + b"i" * 32 + b"\x0a\x20" + b"j" * 32,  # a field twice: the last one counts
+        b"\x10\x01\x0a\x20" + b"i" * 32,  # fields out of order
+        b"\x0a\x21" + b"i" * 32,  # longer than the message
+        b"\x08\x01",  # another wire type
+        b"\xf8\x07\x01",  # an unknown field
+        b"\x10\xff\xff\xff\xff\x1f",  # a number that does not fit
+        b"\x10",  # cut short
+        b"\x3b\x3c",  # a group
+    ],
+)
+def test_what_is_out_of_the_ordinary_is_left_to_a_full_parse(content: bytes) -> None:
+    body = b"\x0a\x10" + SALT + b"\x12" + bytes([len(content)]) + content
+    assert read_layout(body) is None
+
+
+def test_a_body_that_is_none_is_left_to_a_full_parse() -> None:
+    for body in (b"", b"\x12\x00", b"\x0a\x0f" + bytes(15) + b"\x12\x00", b"\xff" * 40):
+        assert read_layout(body) is None
