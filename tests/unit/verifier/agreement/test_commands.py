@@ -1,7 +1,5 @@
 import json
-import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 
 import pytest
 from click.testing import CliRunner, Result
@@ -11,6 +9,7 @@ from statements.keys import write_signing_key
 from statements.publication import Published
 from statements.signing import SigningKey
 from stillwatch import main
+from tests.unit.verifier.logbook import Logbook
 from verifier.agreement import speaking
 from verifier.agreement.explanation import state_as_json, state_as_text
 from verifier.agreement.lifecycle import replay
@@ -158,14 +157,39 @@ def test_a_state_is_told_in_words_and_as_json(text: str) -> None:
     assert json.loads(json.dumps(tree))["undetermined"] == ["trigger.condition", "lift.condition"]
 
 
-def test_the_state_is_read_from_verified_evidence(
-    place: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_state_is_read_from_the_log_itself_and_names_what_brought_it_there(
+    tmp_path: Path,
 ) -> None:
-    evidence = ModuleType("verifier.evidence")
-    found = SimpleNamespace(said=[], as_of_ms=1_777_593_600_000)
-    monkeypatch.setattr(evidence, "read_evidence", lambda mirror, agreement: found, raising=False)
-    monkeypatch.setitem(sys.modules, "verifier.evidence", evidence)
-    words = ["--agreement", f"{place}/agreement.toml", "--mirror", str(place)]
-    assert "proposed" in run("agreement", "state", *words).stdout
-    told = run("agreement", "state", *words, "-o", "json")
-    assert json.loads(told.stdout)["at"] == "2026-05-01T00:00:00Z"
+    book = Logbook.begin()
+    (tmp_path / "agreement.toml").write_text(book.text)
+    mine = book.pins.digest
+    acceded = [
+        book.say(party, pb.Accession(agreement=mine, party=party))
+        for party in ("aurora", "borealis", "cygnus")
+    ]
+    facts = []
+    for signer, stage in (("meridian", "armed"), ("northlight", "noticed")):
+        for indicator, value in (("task_horizon", 16.0), ("training_speedup", 52.0)):
+            fact = pb.Fact(agreement=mine, indicator=indicator, value=value, source="a report")
+            facts.append(book.say(signer, fact))
+        book.now_ms += 60_000
+        book.tick()
+        mirror = tmp_path / signer
+        book.serve(mirror)
+        words = ["--agreement", f"{tmp_path}/agreement.toml", "--mirror", str(mirror)]
+        told = run("agreement", "state", *words, "-o", "json")
+        assert told.exit_code == 0, told.output
+        tree = json.loads(told.stdout)
+        assert tree["stage"] == stage
+        assert tree["members"] == ["aurora", "borealis", "cygnus"]
+        assert f"stage    {stage}" in run("agreement", "state", *words).stdout
+    by = {fired["row"]: set(fired["statements"]) for fired in tree["history"]}
+    assert by["armed"] == {book.ids[index].hex() for index in acceded}
+    assert {book.ids[index].hex() for index in facts} == by["triggered"]
+
+
+def test_a_folder_that_holds_no_log_has_no_state(place: Path, tmp_path: Path) -> None:
+    words = ["--agreement", f"{place}/agreement.toml", "--mirror", str(tmp_path)]
+    result = run("agreement", "state", *words)
+    assert result.exit_code == 4
+    assert "Traceback" not in result.output
