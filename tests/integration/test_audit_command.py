@@ -1,0 +1,210 @@
+"""The audit as it is typed: from a served folder to a verdict, an exit status, and a logged statement."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from protos.stillwatch.statement.v1 import governance_pb2
+from statements.keys import write_signing_key
+from statements.signing import SigningKey
+from tests.unit.verifier.logbook import POWER_ONLY, TRAINING, Logbook, Pause, play
+from verifier import cli
+from verifier.report.document import rfc3339
+
+
+@pytest.fixture(scope="module")
+def pause() -> Pause:
+    return play({"borealis": TRAINING, "cygnus": None})
+
+
+def _period(pause: Pause) -> str:
+    return f"{rfc3339(pause.in_force[0])}/{rfc3339(pause.in_force[1])}"
+
+
+def _served(pause: Pause, folder: Path) -> list[str]:
+    pause.book.serve(folder / "log")
+    (folder / "agreement.toml").write_text(pause.book.text)
+    return ["--agreement", str(folder / "agreement.toml"), "--log", str(folder / "log")]
+
+
+def _run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli.audit, list(arguments))
+
+
+def test_a_violation_exits_with_1_and_is_shown_again(pause: Pause, tmp_path: Path) -> None:
+    out = tmp_path / "verdict.json"
+    run = _run("run", *_served(pause, tmp_path), "--period", _period(pause), "--out", str(out))
+    assert run.exit_code == 1, run.output
+    assert "borealis  VIOLATION" in run.stdout
+    shown = _run("show", str(out))
+    assert (shown.exit_code, shown.stdout) == (1, run.stdout)
+
+
+def test_json_on_stdout_is_the_file(pause: Pause, tmp_path: Path) -> None:
+    out = tmp_path / "verdict.json"
+    named = ["--period", _period(pause), "--out", str(out), "-o", "json"]
+    run = _run("run", *_served(pause, tmp_path), *named)
+    assert run.stdout.encode() == out.read_bytes()
+    tree = json.loads(run.stdout)
+    assert [party["verdict"] for party in tree["parties"]] == [
+        "compliant", "violation", "not_assessed",
+    ]  # fmt: skip
+
+
+def test_two_audits_give_the_same_bytes_and_a_mirror_gives_them_again(
+    pause: Pause, tmp_path: Path
+) -> None:
+    served = _served(pause, tmp_path)
+    mirror = str(tmp_path / "mirror")
+    rest = ["--period", _period(pause), "-o", "json"]
+    first = _run("run", *served, *rest, "--mirror", mirror)
+    second = _run("run", *served, *rest)
+    offline = _run("run", *served[:2], "--log", mirror, *rest)
+    assert first.stdout == second.stdout == offline.stdout
+
+
+def test_all_compliant_exits_with_0(tmp_path: Path) -> None:
+    honest = play({})
+    run = _run("run", *_served(honest, tmp_path), "--period", _period(honest))
+    assert run.exit_code == 0, run.output
+
+
+def test_inconclusive_exits_with_3(tmp_path: Path) -> None:
+    doubtful = play({"aurora": POWER_ONLY})
+    run = _run("run", *_served(doubtful, tmp_path), "--period", _period(doubtful))
+    assert run.exit_code == 3, run.output
+
+
+def test_the_stage_can_be_named_instead_of_a_period(pause: Pause, tmp_path: Path) -> None:
+    run = _run("run", *_served(pause, tmp_path), "--period", "stage", "-o", "json")
+    tree = json.loads(run.stdout)
+    assert tree["period"]["from"] == rfc3339(pause.in_force[0])
+    assert tree["stage"] == "in_force"
+    assert run.exit_code == 1
+
+
+def test_the_stage_is_nothing_before_entry_into_force(tmp_path: Path) -> None:
+    book = Logbook.begin()
+    book.tick()
+    early = Pause(book, (0, 1))
+    run = _run("run", *_served(early, tmp_path), "--period", "stage")
+    assert run.exit_code == 4
+    assert "[NOT_IN_FORCE]" in run.output
+
+
+def test_a_tampered_log_cannot_be_audited(pause: Pause, tmp_path: Path) -> None:
+    served = _served(pause, tmp_path)
+    bundle = tmp_path / "log/tile/entries/000.p"
+    path = next(bundle.iterdir())
+    data = bytearray(path.read_bytes())
+    data[5000] ^= 1
+    path.write_bytes(bytes(data))
+    run = _run("run", *served, "--period", _period(pause))
+    assert run.exit_code == 4
+    assert "[WRONG_ENTRIES]" in run.output
+
+
+def test_a_log_that_forks_shows_both_checkpoints(pause: Pause, tmp_path: Path) -> None:
+    served = _served(pause, tmp_path)
+    mirror = ["--mirror", str(tmp_path / "mirror"), "--period", _period(pause)]
+    assert _run("run", *served, *mirror).exit_code == 1
+    book = pause.book
+    held = book.note()
+    dropped = Pause(book.without(len(book.records) - 1), pause.in_force)
+    for path in (tmp_path / "log").rglob("*"):
+        if path.is_file():
+            path.unlink()
+    run = _run("run", *_served(dropped, tmp_path), *mirror)
+    assert run.exit_code == 4
+    assert "[WENT_BACKWARDS]" in run.output
+    assert held.decode() in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (["--period", "yesterday"], "FROM/TO"),
+        (["--period", "2026-06-01T00:00:00/2026-06-02T00:00:00"], "names its offset"),
+        (["--period", "2026-06-02T00:00:00Z/2026-06-01T00:00:00Z"], "ends before it starts"),
+        (["--period", "a/b"], "not an instant"),
+        (["--agreement-digest", "sha256:00", "--period", "stage"], "not the agreement"),
+        (["--publish", "127.0.0.1:1", "--period", "stage"], "go together"),
+    ],
+)
+def test_what_is_typed_wrong_exits_with_2(
+    pause: Pause, tmp_path: Path, change: list[str], words: str
+) -> None:
+    run = _run("run", *_served(pause, tmp_path), *change)
+    assert run.exit_code == 2
+    assert words in run.output
+
+
+def test_a_file_that_is_no_agreement_is_a_usage_error(pause: Pause, tmp_path: Path) -> None:
+    served = _served(pause, tmp_path)
+    (tmp_path / "agreement.toml").write_text("[agreement]\n")
+    run = _run("run", *served, "--period", "stage")
+    assert run.exit_code == 2
+
+
+def test_only_a_listed_verifier_publishes(pause: Pause, tmp_path: Path) -> None:
+    key = tmp_path / "stranger.key"
+    write_signing_key(key, SigningKey.generate())
+    run = _run(
+        "run", *_served(pause, tmp_path), "--period", "stage",
+        "--publish", "127.0.0.1:1", "--key", str(key),
+    )  # fmt: skip
+    assert run.exit_code == 2
+    assert "[[verifiers]]" in run.output
+
+
+def test_a_verdict_is_published_with_what_it_concludes(
+    pause: Pause, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = tmp_path / "auditor.key"
+    write_signing_key(key, pause.book.people["auditor"].key)
+    said: list[governance_pb2.Verdict] = []
+
+    def publish(client: object, path: Path, message: governance_pb2.Verdict, **rest: object):  # type: ignore[no-untyped-def]
+        from statements.publication import Published
+
+        said.append(message)
+        return Published(b"\x01" * 32, 7, b"")
+
+    monkeypatch.setattr(cli, "publish", publish)
+    run = _run(
+        "run", *_served(pause, tmp_path), "--period", _period(pause), "-o", "json",
+        "--publish", "127.0.0.1:1", "--key", str(key),
+    )  # fmt: skip
+    assert run.exit_code == 1, run.output
+    assert "at index 7" in run.stderr
+    (message,) = said
+    assert message.json.decode() == run.stdout
+    assert [row.party for row in message.parties] == ["aurora", "borealis", "cygnus"]
+
+
+def test_an_unreachable_ledger_is_told(pause: Pause, tmp_path: Path) -> None:
+    key = tmp_path / "auditor.key"
+    write_signing_key(key, pause.book.people["auditor"].key)
+    run = _run(
+        "run", *_served(pause, tmp_path), "--period", _period(pause), "--out", str(tmp_path / "v.json"),
+        "--publish", "127.0.0.1:1", "--key", str(key),
+    )  # fmt: skip
+    assert run.exit_code == 4
+    assert (tmp_path / "v.json").exists()
+
+
+def test_what_is_no_verdict_is_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "v.json").write_text("{}")
+    run = _run("show", str(tmp_path / "v.json"))
+    assert run.exit_code == 4
+    assert "[NOT_A_VERDICT]" in run.output
+
+
+def test_over_several_parties_the_worst_status_counts() -> None:
+    assert cli.exit_status(["compliant", "compliant"]) == 0
+    assert cli.exit_status(["compliant", "unresolved"]) == 3
+    assert cli.exit_status(["not_assessed", "violation", "compliant"]) == 1
+    assert cli.exit_status(["anomaly"]) == 3
+    assert cli.exit_status([]) == 4
