@@ -25,6 +25,7 @@ Float64 = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 NO_COUNTER: Final = np.uint64(MISSING_COUNTER)
+BOOT_ID_LENGTH: Final = 16
 MAX_TIME_MS: Final = 2**53
 """Times beyond this are refused: they would not survive a JSON number."""
 
@@ -33,11 +34,10 @@ MAX_TIME_MS: Final = 2**53
 class ChipWindows:
     """One row a chip and window, n rows, in the order in which windows were added.
 
-    ``window`` is the row in :class:`NodeWindows`, ``chip`` the row in the node's inventory, ``model``
-    the row in the chip table. ``boot`` is an index that is the same for the same boot of the same
-    node; a window that does not name its boot has one of its own. ``features`` is [n, WIDTH], NaN
-    where missing. Energy counters are mJ, 2^64-1 where missing, and were read at the ``_at`` times,
-    0 where missing. Times are Unix milliseconds.
+    ``window`` is the row in :class:`NodeWindows`, ``chip`` the row in the node's inventory, ``boot``
+    an index that is the same for the same boot of the same node, ``model`` the row in the chip
+    table. ``features`` is [n, WIDTH], NaN where missing. Energy counters are mJ, 2^64-1 where
+    missing, and were read at the ``_at`` times, 0 where missing. Times are Unix milliseconds.
     """
 
     node: Int32
@@ -159,7 +159,7 @@ class ColumnsBuilder:
     """
 
     def __init__(self) -> None:
-        self._boots: dict[tuple[int, bytes | int], int] = {}
+        self._boots: dict[tuple[int, bytes], int] = {}
         self._rows: list[_Rows] = []
         self._scalars: list[_Scalars] = []
         self._wall: list[Uint16] = []
@@ -190,6 +190,11 @@ class ColumnsBuilder:
             raise ColumnsError(
                 "FEATURE_SET", f"feature set {summary.feature_set} is not known here"
             )
+        if len(summary.boot_id) != BOOT_ID_LENGTH:
+            # Without it a counter's difference across a restart would price a gap.
+            raise ColumnsError(
+                "BOOT_ID", f"the boot has {len(summary.boot_id)} bytes of id, not 16"
+            )
         if len(summary.chip_features) != 4 * WIDTH * chips:
             raise ColumnsError(
                 "FEATURE_WIDTH",
@@ -218,9 +223,7 @@ class ColumnsBuilder:
                 start_ms=start_ms,
                 end_ms=end_ms,
                 chips=chips,
-                boot=self._boots.setdefault(
-                    (node, summary.boot_id or len(self._scalars)), len(self._boots)
-                ),
+                boot=self._boots.setdefault((node, summary.boot_id), len(self._boots)),
                 wall_energy_j=counters.wall_energy_joules
                 if counters.HasField("wall_energy_joules")
                 else math.nan,

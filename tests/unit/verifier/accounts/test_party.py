@@ -194,12 +194,6 @@ def test_a_counter_that_falls_within_a_boot_is_seen_and_prices_nothing(table: Ch
     assert Impossible.COUNTER_BACK in [seen.what for seen in found.observations]
 
 
-def test_counters_of_machines_that_do_not_say_their_boot_price_no_gap(table: ChipTable) -> None:
-    first = Window(0, energy_j=(1000, 5000), boot=b"")
-    last = Window(2, energy_j=(9000, 13_000), boot=b"")
-    assert party(table, first, last, minutes=3).unaccounted_flop == pytest.approx(60 * PEAK)
-
-
 def test_samples_not_taken_hide_as_much_as_fits(table: ChipTable) -> None:
     calm = {k: v / 10 if k.endswith("active_mean") else v for k, v in BUSY.items()}
     full, half = party(table, Window(features=calm)), party(table, Window(0, calm, taken=30))
@@ -333,25 +327,21 @@ UINT32 = st.integers(0, 2**32 - 1)
 
 
 @given(
-    st.fixed_dictionaries({name: ANY for name in COLUMN}),
-    st.tuples(COUNTERS, COUNTERS),
-    st.tuples(TIMES, TIMES),
+    st.fixed_dictionaries(dict.fromkeys(COLUMN, ANY)),
+    st.tuples(COUNTERS, COUNTERS, TIMES, TIMES),
     st.floats() | st.none(),
     st.tuples(UINT32, UINT32, UINT32),
-    st.sampled_from(Trust),
 )
 def test_no_values_whatever_break_the_order_or_the_bound_of_time(
     table: ChipTable,
     features: dict[str, float],
-    counters: tuple[int, int],
-    times: tuple[int, int],
+    readings: tuple[int, int, int, int],
     wall: float | None,
     counts: tuple[int, int, int],
-    trust: Trust,
 ) -> None:
     said = summary(Window(0, features))
-    said.energy_start_mj[:], said.energy_end_mj[:] = [counters[0]], [counters[1]]
-    said.energy_start_at[:], said.energy_end_at[:] = [times[0]], [times[1]]
+    said.energy_start_mj[:], said.energy_end_mj[:] = [readings[0]], [readings[1]]
+    said.energy_start_at[:], said.energy_end_at[:] = [readings[2]], [readings[3]]
     said.samples_expected, said.samples_taken, said.node.wall_covered_ms = counts
     if wall is not None:
         said.node.wall_energy_joules = wall
@@ -361,7 +351,9 @@ def test_no_values_whatever_break_the_order_or_the_bound_of_time(
     builder.add(0, MINUTE, 2 * MINUTE, said, [model])
     builder.add(0, 3 * MINUTE, 4 * MINUTE, said, [model])
     columns, nodes = builder.build(), [ExpectedNode(0, "node", (model,), 0)]
-    for period in ((MINUTE, 4 * MINUTE), (MINUTE + 7, 3 * MINUTE + 1)):
+    for period, trust in itertools.product(
+        ((MINUTE, 4 * MINUTE), (MINUTE + 7, 3 * MINUTE + 1)), Trust
+    ):
         found = account(columns, nodes, period, table, trust)
         assert 0 <= found.lower_flop <= found.estimate_flop <= found.upper_flop
         assert 0 <= found.training_capable.lower_flop <= found.training_capable.upper_flop
@@ -509,6 +501,13 @@ def test_a_window_of_a_node_that_nobody_expects_is_refused(table: ChipTable) -> 
     with pytest.raises(AccountsError) as caught:
         account(builder.build(), [], (0, MINUTE), table, Trust.COUNTERS)
     assert caught.value.reason == "UNKNOWN_NODE"
+
+
+@pytest.mark.parametrize("boot", [b"", b"\x01" * 15])
+def test_a_summary_that_does_not_name_its_boot_is_refused(table: ChipTable, boot: bytes) -> None:
+    with pytest.raises(ColumnsError) as caught:
+        ColumnsBuilder().add(0, 0, MINUTE, summary(Window(boot=boot)), [table.row(MODEL)])
+    assert caught.value.reason == "BOOT_ID"
 
 
 @pytest.mark.parametrize("chips", [0, 2])
