@@ -16,7 +16,7 @@ from statements.features import MISSING_SLOT
 from verifier.accounts.columns import NodeWindows
 from verifier.workload.coherence import Coherence, phase_coherence
 from verifier.workload.errors import SeriesError
-from verifier.workload.period import Line, Series, strongest_line
+from verifier.workload.period import Line, Series, strongest_line, together
 
 HOUR_MS: Final = 3_600_000
 MOST_HOURS: Final = 24
@@ -57,13 +57,8 @@ def _of_hour(nodes: NodeWindows, hour: Span, hours: int) -> Rhythm | None:
     series = _series(nodes, hour)
     if not series:
         return None
-    places, inverse = np.unique(
-        np.concatenate([one.times_s for one in series]), return_inverse=True
-    )
-    watts = np.bincount(inverse, weights=np.concatenate([one.watts for one in series]))
-    whole = np.bincount(inverse) == len(series)
     try:
-        line = strongest_line(Series(places[whole], watts[whole]))
+        line = strongest_line(together(series))
         coherence = phase_coherence(series, line.period_s)
     except SeriesError:
         return None

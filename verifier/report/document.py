@@ -78,9 +78,10 @@ class TiersPart(_Part):
 
 
 class EnergyPart(_Part):
-    """What was read at the nodes' walls: J, over how many node seconds."""
+    """What was read at the nodes' walls: J, over how many node seconds, and the FLOP that it allows at most."""
 
     wall_joules: float
+    wall_floor_flop: float
     wall_node_seconds: float
 
 
@@ -261,7 +262,11 @@ def _party(party: PartyVerdict, log: str) -> PartyPart:
         chips=account.chips,
         coverage=coverage,
         compute=_compute(account),
-        energy=EnergyPart(wall_joules=account.wall_energy_j, wall_node_seconds=account.wall_s),
+        energy=EnergyPart(
+            wall_joules=account.wall_energy_j,
+            wall_floor_flop=account.wall_floor_flop,
+            wall_node_seconds=account.wall_s,
+        ),
         rhythm=None if party.rhythm is None else _rhythm(party.rhythm),
         tiers=TiersPart(T0=coverage or 0.0, T1=0.0, T2=0.0),
         detection_limit_flop=account.detection_limit_flop,

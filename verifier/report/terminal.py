@@ -131,7 +131,8 @@ def _facts(party: PartyPart) -> Iterator[tuple[str, RenderableType]]:
         yield (
             "energy",
             Text(
-                f"{party.energy.wall_joules:.4g} J at the wall over {party.energy.wall_node_seconds:,.0f} node seconds"
+                f"{party.energy.wall_joules:.4g} J at the wall over {party.energy.wall_node_seconds:,.0f} node "
+                f"seconds, which allow at most {_flop(party.energy.wall_floor_flop)}"
             ),
         )
     if party.rhythm:
