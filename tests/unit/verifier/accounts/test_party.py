@@ -482,6 +482,22 @@ def test_missing_windows_are_taken_to_be_like_those_that_were_seen(table: ChipTa
     assert broken.lower == pytest.approx(2 * found.lower_flop)
 
 
+def test_under_meters_alone_a_meter_that_others_hold_is_what_is_missing(table: ChipTable) -> None:
+    found = party(table, Window(features=BUSY), trust=Trust.METERS)
+    assessment = assess_training_cap(found, 1e15)
+    assert assessment.outcome is Outcome.UNRESOLVED
+    assert assessment.would_resolve is not None
+    assert assessment.would_resolve.evidence is Evidence.INDEPENDENT_METER
+
+
+def test_chips_of_a_model_that_the_table_does_not_know_are_counted(table: ChipTable) -> None:
+    window = Window(features=BUSY, model="NVIDIA H20")
+    unknown = party(table, window, models=(table.row("NVIDIA H20"),))
+    assert unknown.unknown_chips == 1
+    assert party(table, Window(features=BUSY)).unknown_chips == 0
+    assert unknown.lower_flop == 0
+
+
 def test_power_alone_never_violates_a_cap(table: ChipTable) -> None:
     found = party(table, Window(wall_j=600_000, chips=8), chips=8)
     assert assess_training_cap(found, 0.0).outcome is Outcome.UNRESOLVED
