@@ -13,6 +13,7 @@ import numpy as np
 from verifier.accounts.chips import ChipTable
 from verifier.accounts.columns import NO_COUNTER, Bools, ChipWindows, Int64, Windows
 from verifier.accounts.interval import ACTIVITY_SLACK, CLOCK_SLACK, energy_j, feature
+from verifier.accounts.wall import impossible_wall
 
 ACTIVITIES: Final = (
     "utilisation_mean",
@@ -44,7 +45,7 @@ class Impossible(Enum):
     COUNTER_TIME = "COUNTER_TIME"
     """An energy counter says that it was read after the edge of the window that it stands for."""
     WALL = "IMPOSSIBLE_WALL_ENERGY"
-    """Wall energy below 0, not finite, or of more time than the window has."""
+    """Wall energy below 0, not finite, beyond any node's, or of more time than the window has."""
     CHIPS_BEYOND_WALL = "CHIPS_BEYOND_WALL"
     """The chips drew more than the node that holds them."""
     PROOF_BEYOND_BOUND = "PROOF_BEYOND_BOUND"
@@ -121,12 +122,11 @@ def impossible_walls(windows: Windows) -> dict[Impossible, Bools]:
     """Return which node windows show which impossibility by themselves."""
     nodes = windows.nodes
     length = nodes.end_ms - nodes.start_ms
-    wall = (nodes.wall_energy_j < 0) | np.isinf(nodes.wall_energy_j)
-    wall |= nodes.wall_covered_ms > length
+    wall = impossible_wall(nodes)
     joules, _ = energy_j(windows.chips)
     chips = np.bincount(
         windows.chips.window, weights=np.nan_to_num(joules, nan=0.0), minlength=len(nodes)
     )
     whole = nodes.wall_covered_ms >= length
-    beyond = whole & ~wall & (chips > nodes.wall_energy_j * (1 + WALL_TOLERANCE))
+    beyond = whole & ~wall & (chips / (1 + WALL_TOLERANCE) > nodes.wall_energy_j)
     return {Impossible.WALL: wall, Impossible.CHIPS_BEYOND_WALL: beyond}

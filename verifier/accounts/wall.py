@@ -14,6 +14,9 @@ from verifier.accounts.columns import Bools, Float64, Int64, NodeWindows, Uint16
 ROUNDING_W: Final = 0.5
 """A slot is rounded to whole watts: its mean may be this much higher."""
 
+MOST_NODE_W: Final = 1e6
+"""No node draws more: a rack of 72 chips draws about 0.13 MW. Beyond it a reading is impossible."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WallEnergy:
@@ -34,6 +37,17 @@ def overlap_ms(start_ms: Int64, end_ms: Int64, period: tuple[int, int]) -> Int64
     """Return how much of each [start, end) lies in ``period``, ms."""
     most: Int64 = np.minimum(end_ms, period[1]) - np.maximum(start_ms, period[0])
     return np.maximum(most, np.int64(0))
+
+
+def impossible_wall(nodes: NodeWindows) -> Bools:
+    """Return which windows give wall energy that cannot be.
+
+    Below 0, not finite, beyond any node's, or of more time than the window has.
+    """
+    length = nodes.end_ms - nodes.start_ms
+    energy = nodes.wall_energy_j
+    impossible = (energy < 0) | (energy > MOST_NODE_W * length / 1000)
+    return impossible | (nodes.wall_covered_ms > length)
 
 
 def _shares(slots: Uint16, slot_ms: int, first_ms: int, last_ms: int) -> Float64:
@@ -70,14 +84,14 @@ def _most_energy(slots: Uint16, slot_ms: int, first_ms: int, last_ms: int) -> fl
 def wall_energy(nodes: NodeWindows, period: tuple[int, int]) -> WallEnergy:
     """Return the wall energy of each window within ``period``.
 
-    Of a window that lies across an edge, the part inside is bounded by its slots and by the
-    window's whole energy, whichever is less; all of its uncovered time counts as inside as far as
-    it fits, because it is not known where it lies.
+    Of a window that lies across an edge, the part inside is bounded by its slots, with what of the
+    window's energy no slot shows, and by the window's whole energy, whichever is less; all of its
+    uncovered time counts as inside as far as it fits, because it is not known where it lies.
     """
     length = nodes.end_ms - nodes.start_ms
     inside = overlap_ms(nodes.start_ms, nodes.end_ms, period)
     usable: Bools = (
-        np.isfinite(nodes.wall_energy_j) & (nodes.wall_energy_j >= 0) & (nodes.wall_covered_ms > 0)
+        ~np.isnan(nodes.wall_energy_j) & ~impossible_wall(nodes) & (nodes.wall_covered_ms > 0)
     )
     covered = np.where(usable, np.clip(nodes.wall_covered_ms, 0, length), 0)
     energy = np.where(usable & (inside > 0), nodes.wall_energy_j, np.nan)
@@ -90,7 +104,11 @@ def wall_energy(nodes: NodeWindows, period: tuple[int, int]) -> WallEnergy:
         if share is None:
             share = float(inside[place]) / float(length[place])
         else:
-            most[place] = min(most[place], _most_energy(slots, slot_ms, first, last))
+            within = _most_energy(slots, slot_ms, first, last)
+            without = _most_energy(slots, slot_ms, 0, first)
+            without += _most_energy(slots, slot_ms, last, int(length[place]))
+            # Energy that no slot shows may lie on either side of the edge.
+            most[place] = min(most[place], max(within, most[place] - without))
         energy[place] *= share
     uncovered = np.minimum(length - covered, inside) / 1000
     return WallEnergy(energy, most, uncovered)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from protos.stillwatch.statement.v1 import summary_pb2
@@ -143,7 +143,8 @@ def test_without_a_logged_clock_nothing_is_proved(table: ChipTable) -> None:
 
 
 def test_under_meters_alone_a_partys_own_counters_count_for_nothing(table: ChipTable) -> None:
-    window = Window(features=BUSY, energy_j=(0, 30_000), wall_j=40_000)
+    window = Window(features=BUSY, energy_j=(0, 3_000), wall_j=4_000)
+    assert party(table, window).upper_flop < 30 * PEAK
     found = party(table, window, trust=Trust.METERS)
     assert found.lower_flop == 0
     assert found.upper_flop == pytest.approx(PEAK * 60)
@@ -264,6 +265,16 @@ def test_what_is_impossible_is_said_and_lowers_nothing(
     assert forged.upper_flop == honest.upper_flop
     assert forged.lower_flop == honest.lower_flop
     assert [seen.what for seen in forged.observations] == [what]
+
+
+@pytest.mark.parametrize("joules", [-1.0, math.inf, 1.7e308, 6.1e7])
+def test_wall_energy_that_no_node_can_draw_is_seen_and_stops_no_audit(
+    table: ChipTable, joules: float
+) -> None:
+    found = party(table, Window(0, wall_j=joules), Window(1, wall_j=joules), minutes=2)
+    assert found.upper_flop == pytest.approx(120 * PEAK)
+    assert found.wall_energy_j == found.coverage == 0
+    assert [seen.what for seen in found.observations] == [Impossible.WALL]
 
 
 def test_activity_beyond_what_energy_allows_is_seen(table: ChipTable) -> None:
@@ -441,6 +452,45 @@ def test_a_cut_through_a_window_loses_nothing(
     ]
     assert math.fsum(p.upper_flop for p in parts) >= whole.upper_flop * (1 - 1e-9)
     assert math.fsum(p.lower_flop for p in parts) <= whole.lower_flop * (1 + 1e-9)
+
+
+def walled(table: ChipTable, watts: list[int], cut_ms: int) -> list[PartyAccount]:
+    """A minute of wall power in slots of 10 s, before and after a cut through it."""
+    known = [watt for watt in watts if watt != 65_535]
+    said = summary(Window(wall_j=10.0 * sum(known) * 6 / len(known)))
+    said.power.slot_ms = 10_000
+    said.power.node = b"".join(watt.to_bytes(2, "little") for watt in watts)
+    builder = ColumnsBuilder()
+    builder.add(0, MINUTE, 2 * MINUTE, said, [table.row(MODEL)])
+    columns, node = builder.build(), [ExpectedNode(0, "node", (table.row(MODEL),), 0)]
+    edges = [(MINUTE, MINUTE + cut_ms), (MINUTE + cut_ms, 2 * MINUTE)]
+    return [account(columns, node, edge, table, Trust.COUNTERS) for edge in edges]
+
+
+def test_wall_energy_is_cut_by_its_slots(table: ChipTable) -> None:
+    before, after = walled(table, [60, 60, 60, 6, 6, 6], 30_000)
+    assert before.wall_energy_j == pytest.approx(1800)
+    assert after.wall_energy_j == pytest.approx(180)
+    # Half a watt a slot is what rounding may have taken away.
+    assert before.upper_flop == pytest.approx((1800 + 15) / 0.20e-12)
+    assert after.upper_flop == pytest.approx((180 + 15) / 0.20e-12)
+
+
+def test_a_hole_at_the_cut_may_have_drawn_what_its_larger_neighbour_did(table: ChipTable) -> None:
+    _, after = walled(table, [60, 60, 65_535, 65_535, 6, 6], 30_000)
+    assert after.upper_flop == pytest.approx((600 + 2 * 60 + 15) / 0.20e-12)
+
+
+@given(st.lists(st.just(65_535) | st.integers(0, 600), min_size=6, max_size=6), st.integers(1, 59))
+def test_a_cut_through_wall_energy_loses_none_of_it(
+    table: ChipTable, watts: list[int], cut_s: int
+) -> None:
+    known = [watt for watt in watts if watt != 65_535]
+    assume(known)
+    whole = 60.0 * sum(known) / len(known) / 0.20e-12
+    parts = walled(table, watts, cut_s * 1000)
+    lost = [part for part in parts if part.binds is Term.PEAK_TIME]
+    assert lost or math.fsum(part.upper_flop for part in parts) >= whole * (1 - 1e-9)
 
 
 def test_a_cap_is_kept_violated_or_open(table: ChipTable) -> None:
