@@ -1,0 +1,64 @@
+"""The chains as logged: where each author's epochs stand, and which record holds each place.
+
+Order is enforced within an epoch only. Of every record one index is kept (8 bytes), so that a statement that comes
+again is found by its place, and compared with what the place holds.
+"""
+
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from statements.header import Header
+
+
+@dataclass(slots=True)
+class Epoch:
+    """One epoch of an author: the index in the log of every sequence, and the id of the newest statement."""
+
+    indices: "array[int]"
+    head: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest logged statement of an epoch."""
+
+    epoch: bytes
+    sequence: int
+    statement_id: bytes
+    index: int
+
+
+class Chains:
+    """All chains of a log. One thread changes them; another may ask for heads."""
+
+    def __init__(self) -> None:
+        self._authors: dict[bytes, dict[bytes, Epoch]] = {}
+
+    def epoch(self, author: bytes, epoch: bytes) -> Epoch | None:
+        """Return an epoch, ``None`` when nothing of it is logged."""
+        epochs = self._authors.get(author)
+        return None if epochs is None else epochs.get(epoch)
+
+    def heads(self, author: bytes) -> Iterator[Head]:
+        """Yield the heads of an author's epochs, oldest epoch first."""
+        for epoch, chain in list(self._authors.get(author, {}).items()):
+            yield Head(epoch, len(chain.indices) - 1, chain.head, chain.indices[-1])
+
+    def push(self, header: Header, index: int, statement_id: bytes) -> None:
+        """Log the next statement of an epoch."""
+        epochs = self._authors.setdefault(header.author, {})
+        chain = epochs.get(header.epoch)
+        if chain is None:
+            chain = epochs[header.epoch] = Epoch(array("Q"), statement_id)
+        chain.indices.append(index)
+        chain.head = statement_id
+
+    def pop(self, header: Header) -> None:
+        """Take the newest statement of an epoch back."""
+        epochs = self._authors[header.author]
+        chain = epochs[header.epoch]
+        chain.indices.pop()
+        chain.head = header.previous
+        if not chain.indices:
+            del epochs[header.epoch]

@@ -1,0 +1,39 @@
+"""The errors of this package.
+
+::
+
+    LedgerError
+    ├── JournalError    the journal could not make something durable, or is damaged
+    ├── ObjectError     the object store could not be read or written
+    ├── ForkError       signing would fork the log
+    └── SetupError      a ledger's folder, keys, agreement or addresses do not fit
+
+What a caller of the service did wrong is a :class:`ledger.refusal.Refusal`, which is an answer and not an error.
+"""
+
+
+class LedgerError(Exception):
+    """A ledger cannot do its work.
+
+    ``reason`` is a stable code for programs; the message is for people.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class JournalError(LedgerError):
+    """The journal could not make something durable, or is damaged."""
+
+
+class ObjectError(LedgerError):
+    """The object store could not be read or written."""
+
+
+class ForkError(LedgerError):
+    """Signing would fork the log."""
+
+
+class SetupError(LedgerError):
+    """A ledger's folder, keys, agreement or addresses do not fit together."""

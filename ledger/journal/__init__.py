@@ -1,0 +1,1 @@
+"""Journals: what sequences and remembers. One file an implementation, found through the registry."""

@@ -1,0 +1,159 @@
+"""Screening: what of a statement can be judged from it and its key alone, before its place in the log.
+
+Runs on several threads at once; it reads the set of keys and changes nothing.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from google.protobuf.message import Message
+
+from ledger.refusal import Refusal, Refused
+from protos.stillwatch.statement.v1 import identity_pb2
+from statements.author import Statement
+from statements.body import decode_body, verify_stored
+from statements.enrolment import verify_enrolment
+from statements.errors import BodyError, HeaderError, SignatureError
+from statements.header import Header, decode_header
+from statements.kinds import PUBLIC, SEALABLE, Kind, parse_content
+from statements.signing import VerifyingKey, key_digest, statement_id, verify_batch
+
+UNSUPPORTED = frozenset(
+    {
+        Kind.ACTIVATION,
+        Kind.ROTATION,
+        Kind.REVOCATION,
+        Kind.CONTENT_KEY,
+        Kind.FOREIGN_CHECKPOINT,
+    }
+)
+"""Kinds whose effects this version cannot check, and therefore does not log."""
+_LOGGED = frozenset(int(kind) for kind in Kind) - UNSUPPORTED
+
+KnownKeys = Callable[[bytes], VerifyingKey | None]
+"""Returns the key of that digest, when the ledger has logged it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Screened:
+    """A statement whose form, body and signature are good. ``content`` is parsed for public kinds only."""
+
+    statement: Statement
+    id: bytes
+    header: Header
+    content: Message | None
+    key: VerifyingKey
+
+
+@dataclass(frozen=True, slots=True)
+class _Formed:
+    statement: Statement
+    header: Header
+    content: Message | None
+
+
+def screen(
+    batch: Sequence[tuple[bytes, bytes, bytes | None]],
+    known: KnownKeys,
+    may_appear: Callable[[bytes], bool],
+    agreement: bytes,
+) -> list[Screened | Refusal]:
+    """Judge each (header, signature, stored body) of a batch, in order.
+
+    ``may_appear`` says whether a key that was not yet shown may be: pinned, or enrolled. A key that this very batch
+    enrols counts too; whether the enrolment itself is logged is decided later. ``agreement`` is the digest.
+    """
+    results: list[Screened | Refusal | None] = [None] * len(batch)
+    formed: list[tuple[int, _Formed, VerifyingKey]] = []
+    shown: dict[bytes, VerifyingKey] = {}
+    enrolled: set[bytes] = set()
+    for position, (header, signature, stored) in enumerate(batch):
+        try:
+            one = _form(header, signature, stored)
+            key = _key_of(
+                one, known, shown, lambda digest: digest in enrolled or may_appear(digest)
+            )
+            if isinstance(one.content, identity_pb2.Enrolment):
+                enrolled.add(_enrolled_key(one, agreement))
+        except Refused as refused:
+            results[position] = refused.refusal
+            continue
+        formed.append((position, one, key))
+    ids = [statement_id(one.statement.header) for _, one, _ in formed]
+    failures = verify_batch(
+        [key for _, _, key in formed], ids, [one.statement.signature for _, one, _ in formed]
+    )
+    for at, (position, one, key) in enumerate(formed):
+        if at in failures:
+            results[position] = Refusal(failures[at].reason, str(failures[at]))
+        else:
+            results[position] = Screened(one.statement, ids[at], one.header, one.content, key)
+    return [result for result in results if result is not None]
+
+
+def _form(data: bytes, signature: bytes, stored: bytes | None) -> _Formed:
+    """Check header and body; raises :class:`Refused`."""
+    try:
+        header = decode_header(data)
+    except HeaderError as error:
+        raise Refused(error.reason, str(error)) from None
+    if header.kind not in _LOGGED:
+        raise Refused("UNKNOWN_KIND", f"kind {header.kind} is not logged by this version")
+    kind = Kind(header.kind)
+    if header.disclosure != PUBLIC:
+        raise Refused("UNKNOWN_DISCLOSURE", "this version knows public bodies only")
+    if header.end_ms < header.start_ms:
+        raise Refused("INVERTED_PERIOD", "the period ends before it starts")
+    if stored is None:
+        if kind not in SEALABLE:
+            raise Refused("BODY_MISSING", f"the body of {kind.name} statements must be sent")
+        return _Formed(Statement(data, signature, b""), header, None)
+    try:
+        verify_stored(stored, header.stored_digest)
+        content = None if kind in SEALABLE else parse_content(kind, decode_body(stored))
+    except BodyError as error:
+        raise Refused(error.reason, str(error)) from None
+    if header.body_digest != header.stored_digest:
+        raise Refused("BODY_MISMATCH", "a public body is stored as it is: both digests are one")
+    return _Formed(Statement(data, signature, stored), header, content)
+
+
+def _key_of(
+    one: _Formed,
+    known: KnownKeys,
+    shown: dict[bytes, VerifyingKey],
+    may_appear: Callable[[bytes], bool],
+) -> VerifyingKey:
+    """Return the key that a statement names, an opening's from its own body; raises :class:`Refused`."""
+    header = one.header
+    key = known(header.key_id) or shown.get(header.key_id)
+    if isinstance(one.content, identity_pb2.Opening):
+        _check_opening(one.content, header)
+        if key is None and may_appear(header.key_id):
+            try:
+                key = shown[header.key_id] = VerifyingKey.from_spki(one.content.key)
+            except SignatureError as error:
+                raise Refused("MALFORMED_BODY", f"the opening's key: {error}") from None
+    if key is None:
+        raise Refused(
+            "UNKNOWN_KEY",
+            f"key {header.key_id.hex()} is neither pinned by the agreement nor enrolled, or no opening showed it",
+        )
+    if header.author != header.key_id:
+        raise Refused("WRONG_AUTHOR", "the author is not the holder of the key")
+    return key
+
+
+def _check_opening(opening: identity_pb2.Opening, header: Header) -> None:
+    if key_digest(opening.key) != header.key_id:
+        raise Refused("MALFORMED_BODY", "the opening shows another key than the one that signs")
+    if not opening.logs or not opening.agreements:
+        raise Refused("MALFORMED_BODY", "the opening names no log or no agreement")
+
+
+def _enrolled_key(one: _Formed, agreement: bytes) -> bytes:
+    assert isinstance(one.content, identity_pb2.Enrolment)  # noqa: S101 - for the type checker
+    try:
+        return verify_enrolment(one.content, one.header.author, agreement).key_id
+    except (BodyError, SignatureError) as error:
+        raise Refused("BAD_ENROLMENT", str(error)) from None

@@ -1,0 +1,212 @@
+"""The sequencer: gives admitted statements their places, and answers only for what is durable.
+
+One thread calls it. A group is admitted against what the journal holds and the group itself, made durable at once, and
+only then acknowledged. When the journal fails, what the group changed in memory is taken back, and before the next
+group the journal is asked what it holds after all: a commit whose answer was lost is found again.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Self
+
+from google.protobuf.message import Message
+
+from ledger.admission import fork, judge
+from ledger.chains import Chains, Head
+from ledger.errors import JournalError
+from ledger.journal.interface import Entry, Journal
+from ledger.keyring import Keyring
+from ledger.refusal import Refusal
+from ledger.screening import Screened
+from protos.stillwatch.statement.v1 import identity_pb2
+from statements.author import NOTHING, Author, Seen, Statement
+from statements.body import SALT_LENGTH
+from statements.clock import Clock
+from statements.header import HEADER_LENGTH, Header, decode_header
+from statements.kinds import Kind
+from statements.record import Record, decode_record, encode_record
+from statements.signing import SigningKey, VerifyingKey, statement_id
+
+Draw = Callable[[int], bytes]
+"""Draws that many random bytes."""
+_TEACHING = frozenset({int(Kind.OPENING), int(Kind.ENROLMENT)})
+_HEADER_AT = slice(3, 3 + HEADER_LENGTH)
+_NEAR = 64
+"""Entries that are this near to one another are read at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """A durable statement: the record's index, its bytes, and whether the body is held."""
+
+    index: int
+    record: bytes
+    body_held: bool
+
+
+Outcome = Logged | Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """The index of the record that answers for a statement."""
+
+    index: int
+
+
+@dataclass(slots=True)
+class _Group:
+    """What a group adds; ``undo`` takes it out of memory again, last first. ``old`` are entries logged before."""
+
+    first: int
+    old: Mapping[int, Entry]
+    entries: list[Entry] = field(default_factory=list)
+    undo: list[Header | bytes] = field(default_factory=list)
+
+
+class Sequencer:
+    """The one writer of a log. :meth:`open` reads the journal."""
+
+    def __init__(self, journal: Journal, keyring: Keyring, clock: Clock) -> None:
+        self.keyring = keyring
+        self.size = 0
+        self._journal = journal
+        self._clock = clock
+        self._chains = Chains()
+        self._newest_ms = 0
+        self._doubtful = False
+
+    @classmethod
+    def open(cls, journal: Journal, keyring: Keyring, clock: Clock) -> Self:
+        """Return the sequencer of what a journal holds."""
+        sequencer = cls(journal, keyring, clock)
+        sequencer.catch_up()
+        return sequencer
+
+    def catch_up(self) -> None:
+        """Learn what the journal holds beyond what is known."""
+        for record, stored in self._journal.read(self.size, self._journal.size()):
+            logged = decode_record(record)
+            header = decode_header(logged.header)
+            if header.kind in _TEACHING and stored is not None:
+                self.keyring.learn(header, Statement(logged.header, logged.signature, stored))
+            self._chains.push(header, self.size, statement_id(logged.header))
+            self._newest_ms = max(self._newest_ms, logged.logged_at_ms)
+            self.size += 1
+        self._doubtful = False
+
+    def now_ms(self) -> int:
+        """Return the log's time, Unix ms: its clock's, and never before what was logged."""
+        return max(self._clock.now_ms(), self._newest_ms)
+
+    def heads(self, author: bytes) -> list[Head]:
+        """Return the heads of an author's epochs, oldest first."""
+        return list(self._chains.heads(author))
+
+    def log(self, batches: Sequence[Sequence[Screened | Refusal]]) -> list[list[Outcome]]:
+        """Admit batches as one group, make it durable, and answer each statement.
+
+        Raises :class:`JournalError` when the group did not become durable: nothing of it is acknowledged.
+        """
+        if self._doubtful:
+            self.catch_up()
+        group = _Group(self.size, self._logged_before(one for batch in batches for one in batch))
+        now_ms = self.now_ms()
+        answers = [[self._admit(one, group, now_ms) for one in batch] for batch in batches]
+        self._commit(group, now_ms)
+        return [
+            [_receipt(one, group) if isinstance(one, _Held) else one for one in batch]
+            for batch in answers
+        ]
+
+    def say(
+        self, key: SigningKey, message: Message, *, draw: Draw, seen: Seen | None = None
+    ) -> Logged:
+        """Log a statement of the ledger's own. Its first opens its epoch, whatever kind it is."""
+        if self._doubtful:
+            self.catch_up()
+        now_ms = self.now_ms()
+        head = next(iter(self.heads(key.key_id)[-1:]), None)
+        author = (
+            Author.opening(key, draw(16), NOTHING)
+            if head is None
+            else Author(key, key.key_id, head.epoch, head.sequence + 1, head.statement_id)
+        )
+        said, _ = author.say(message, now_ms, now_ms, salt=draw(SALT_LENGTH), seen=seen)
+        group = _Group(self.size, {})
+        one = Screened(said, said.id, decode_header(said.header), message, key.verifying_key())
+        held = self._stage(one, group, now_ms)
+        self._commit(group, now_ms)
+        return _receipt(held, group)
+
+    def _admit(self, one: Screened | Refusal, group: _Group, now_ms: int) -> _Held | Refusal:
+        if isinstance(one, Refusal):
+            return one
+        verdict = judge(one, self._chains, self.keyring)
+        if verdict is None:
+            return self._stage(one, group, now_ms)
+        if isinstance(verdict, Refusal):
+            return verdict
+        if _entry(verdict, group)[0][_HEADER_AT] == one.statement.header:
+            return _Held(verdict)
+        chain = self._chains.epoch(one.header.author, one.header.epoch)
+        return fork(one.header.sequence, 0 if chain is None else len(chain.indices))
+
+    def _stage(self, one: Screened, group: _Group, now_ms: int) -> _Held:
+        index = group.first + len(group.entries)
+        statement = one.statement
+        record = encode_record(Record(statement.header, statement.signature, now_ms))
+        group.entries.append((record, statement.stored or None))
+        self._chains.push(one.header, index, one.id)
+        group.undo.append(one.header)
+        if isinstance(one.content, identity_pb2.Enrolment):
+            key = VerifyingKey.from_spki(one.content.node_key)
+            if self.keyring.enrol(key):
+                group.undo.append(key.key_id)
+        return _Held(index)
+
+    def _commit(self, group: _Group, now_ms: int) -> None:
+        if not group.entries:
+            return
+        try:
+            self._journal.append(group.first, group.entries)
+        except JournalError:
+            self._doubtful = True
+            for step in reversed(group.undo):
+                if isinstance(step, Header):
+                    self._chains.pop(step)
+                else:
+                    self.keyring.expel(step)
+            raise
+        self.size = group.first + len(group.entries)
+        self._newest_ms = now_ms
+
+    def _logged_before(self, statements: Iterable[Screened | Refusal]) -> dict[int, Entry]:
+        """Return the entries that hold places which statements claim again."""
+        claimed: list[int] = []
+        for one in statements:
+            if isinstance(one, Screened):
+                chain = self._chains.epoch(one.header.author, one.header.epoch)
+                if chain is not None and one.header.sequence < len(chain.indices):
+                    claimed.append(chain.indices[one.header.sequence])
+        claimed.sort()
+        found: dict[int, Entry] = {}
+        while claimed:
+            start = claimed[0]
+            beyond = next(
+                (at for at in range(1, len(claimed)) if claimed[at] - claimed[at - 1] > _NEAR),
+                len(claimed),
+            )
+            end = claimed[beyond - 1] + 1
+            found.update(enumerate(self._journal.read(start, end), start))
+            del claimed[:beyond]
+        return found
+
+
+def _entry(index: int, group: _Group) -> Entry:
+    return group.entries[index - group.first] if index >= group.first else group.old[index]
+
+
+def _receipt(held: _Held, group: _Group) -> Logged:
+    record, stored = _entry(held.index, group)
+    return Logged(held.index, record, stored is not None)

@@ -1,0 +1,59 @@
+"""Ticks: once a minute of its clock the ledger says in the log what time it is, over the newest signed checkpoint.
+
+Under the witness policy ``quorum none`` a tick's time is the ledger's own word. What the checkpoint covers was logged
+by then; what comes after the tick was logged later.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from hashlib import sha256
+from typing import Final
+
+from ledger.publisher import Published
+from ledger.sequencer import Draw, Logged, Sequencer
+from protos.stillwatch.statement.v1 import log_pb2
+from statements.author import Seen
+from statements.clock import Clock, ScaledClock
+from statements.signing import SigningKey
+
+_LONGEST_NAP_S: Final = 0.5
+
+
+class Ticker:
+    """Says the time of one log, every ``every_ms`` of its clock, on multiples of that."""
+
+    def __init__(
+        self,
+        sequencer: Sequencer,
+        clock: Clock,
+        *,
+        key: SigningKey,
+        origin: str,
+        every_ms: int,
+        draw: Draw,
+    ) -> None:
+        self._sequencer = sequencer
+        self._key = key
+        self._log = sha256(origin.encode()).digest()
+        self._clock = clock
+        self._every_ms = every_ms
+        self._draw = draw
+
+    def tick(self, published: Published) -> Logged:
+        """Log a tick over a checkpoint that was just signed."""
+        tick = log_pb2.Tick(checkpoint=published.note, time=self._sequencer.now_ms())
+        seen = Seen(self._log, published.size, published.root)
+        return self._sequencer.say(self._key, tick, draw=self._draw, seen=seen)
+
+    async def run(self, tick: Callable[[], Awaitable[None]]) -> None:
+        """Call ``tick`` at once, and then whenever one is due."""
+        while True:
+            await tick()
+            due = (self._clock.now_ms() // self._every_ms + 1) * self._every_ms
+            while (left := due - self._clock.now_ms()) > 0:
+                await asyncio.sleep(min(_LONGEST_NAP_S, _real_seconds(self._clock, left)))
+
+
+def _real_seconds(clock: Clock, milliseconds: int) -> float:
+    rate = clock.rate if isinstance(clock, ScaledClock) else 1.0
+    return milliseconds / 1000 / rate

@@ -1,0 +1,89 @@
+"""Group commit: batches that arrive together become durable together.
+
+A group is committed at most every :data:`GROUP_S`; a batch that comes after a pause waits for nothing. Whatever changes
+the log's state runs on the writer's one thread.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+
+from ledger.errors import ForkError, JournalError
+from ledger.refusal import Refusal
+from ledger.screening import Screened
+from ledger.sequencer import Outcome, Sequencer
+
+GROUP_S: Final = 0.02
+"""Least seconds between the beginnings of two commits."""
+MOST_STATEMENTS: Final = 20_000
+"""A group takes no more batches once it holds this many statements."""
+MOST_BYTES: Final = 64 << 20
+"""A group takes no more batches once their bodies have this many bytes."""
+
+Batch = Sequence[Screened | Refusal]
+T = TypeVar("T")
+
+
+class Writer:
+    """The queue before the sequencer. ``run`` works it off until it is cancelled."""
+
+    def __init__(self, sequencer: Sequencer) -> None:
+        self._sequencer = sequencer
+        self._thread = ThreadPoolExecutor(1, "writer")
+        self._queue: asyncio.Queue[tuple[Batch, asyncio.Future[list[Outcome]]]] = asyncio.Queue()
+
+    def submit(self, batch: Batch) -> "asyncio.Future[list[Outcome]]":
+        """Queue a screened batch; the future raises :class:`JournalError` when it did not become durable."""
+        future: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
+        self._queue.put_nowait((batch, future))
+        return future
+
+    async def call(self, action: Callable[[], T]) -> T:
+        """Do something between two groups."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, action)
+
+    async def run(self) -> None:
+        """Commit group after group. Ends only by cancellation, or with :class:`ForkError`."""
+        began = 0.0
+        while True:
+            waiting = [await self._queue.get()]
+            await asyncio.sleep(max(0.0, began + GROUP_S - time.monotonic()))
+            began = time.monotonic()
+            statements, size = len(waiting[0][0]), _bytes(waiting[0][0])
+            while not self._queue.empty() and statements < MOST_STATEMENTS and size < MOST_BYTES:
+                waiting.append(self._queue.get_nowait())
+                statements += len(waiting[-1][0])
+                size += _bytes(waiting[-1][0])
+            await self._commit(waiting)
+
+    async def drain(self) -> None:
+        """Wait until nothing is queued, and let the thread end."""
+        while not self._queue.empty():
+            await asyncio.sleep(GROUP_S)
+        await self.call(lambda: None)
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.shutdown()
+
+    async def _commit(self, waiting: list[tuple[Batch, "asyncio.Future[list[Outcome]]"]]) -> None:
+        batches = [batch for batch, _ in waiting]
+        try:
+            outcomes = await self.call(lambda: self._sequencer.log(batches))
+        except (JournalError, ForkError) as error:
+            for _, future in waiting:
+                if not future.done():
+                    future.set_exception(error)
+                    future.exception()  # whoever hung up does not ask for it
+            if isinstance(error, ForkError):
+                raise
+            return
+        for (_, future), outcome in zip(waiting, outcomes, strict=True):
+            if not future.done():
+                future.set_result(outcome)
+
+
+def _bytes(batch: Batch) -> int:
+    return sum(len(one.statement.stored) for one in batch if isinstance(one, Screened))
