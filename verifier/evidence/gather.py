@@ -13,7 +13,6 @@ from typing import Final
 
 import numpy as np
 from google.protobuf.message import Message
-from statements.enrolment import verify_enrolment
 
 from protos.stillwatch.statement.v1 import (
     governance_pb2,
@@ -22,6 +21,7 @@ from protos.stillwatch.statement.v1 import (
     log_pb2,
 )
 from statements.body import decode_body, verify_stored
+from statements.enrolment import verify_enrolment
 from statements.errors import BodyError, SignatureError
 from statements.kinds import Kind, parse_content
 from statements.pins import LedgerPin, Pin, Pins, Role, agreement_digest

@@ -209,6 +209,9 @@ def test_a_source_that_hangs_costs_readings_and_never_a_window(
 
     settings = config(tmp_path, {"n1": replay, "n2": hang})
     ledger = FakeLedger()
-    outcome = Agent(settings, ledger, clock()).run(AT + 2 * WINDOW)
-    released.set()
+    running = ScaledClock(time.time_ns() // 1_000_000, AT - WINDOW, RATE)
+    try:
+        outcome = Agent(settings, ledger, running).run(AT + 2 * WINDOW)
+    finally:
+        released.set()
     assert outcome == Outcome(windows=4, acknowledged=8, unlogged=0)
