@@ -180,7 +180,7 @@ def _parser(kind: type[M]) -> Callable[[bytes], M | Fault]:
 
 def _unary(
     kind: type[M], answer: Callable[[M], Awaitable[R]]
-) -> grpc.RpcMethodHandler[M | Fault, R]:
+) -> "grpc.RpcMethodHandler[M | Fault, R]":
     async def handle(request: M | Fault, context: Context) -> R:
         try:
             return await answer(_parsed(request))
