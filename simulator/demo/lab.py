@@ -2,15 +2,21 @@
 
 import json
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from google.protobuf.message import Message
 
-from attestor.identity import enrolment, request_enrolment, token_digest, verify_request
+from attestor.identity import (
+    enrolment,
+    party_author,
+    request_enrolment,
+    token_digest,
+    verify_request,
+)
 from simulator.demo.narration import rfc3339
-from statements.keys import write_signing_key
+from statements.keys import read_signing_key, write_signing_key
 from statements.pins import Pins
 from statements.signing import SigningKey
 
@@ -19,12 +25,14 @@ from statements.signing import SigningKey
 class Replay:
     """Where a node's telemetry comes from: the agent's source table, and how it is labelled.
 
-    ``telemetry`` is "recorded" or "simulated"; ``origin`` says from where, for people.
+    ``telemetry`` is "recorded" or "simulated"; ``origin`` says from where, for people. Its start falls ``after_s``
+    seconds after the instant from which the lab's agent replays.
     """
 
-    source: dict[str, str | int]
+    source: Mapping[str, str | int]
     telemetry: str
     origin: str
+    after_s: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +47,10 @@ class LabNode:
 
 @dataclass(frozen=True, slots=True)
 class Lab:
-    """A lab with its folder. ``party`` is its id in the agreement, ``key`` its party key, ``does`` its conduct."""
+    """A lab with its folder. ``party`` is its id in the agreement, ``key`` its party key, ``does`` its conduct.
+
+    ``reports_until_s``: so long after its replay began its agent is stopped; None: never.
+    """
 
     party: str
     folder: Path
@@ -47,6 +58,7 @@ class Lab:
     site: str
     nodes: tuple[LabNode, ...]
     does: str
+    reports_until_s: int | None = None
 
     @property
     def config(self) -> Path:
@@ -64,7 +76,7 @@ class Lab:
         return self.nodes[0].replay.telemetry
 
 
-Say = Callable[[Path, Message], None]
+Say = Callable[[Path, Message], object]
 """Says a message with the key in a file, and has it logged."""
 
 
@@ -75,16 +87,16 @@ def make_node_keys(lab: Lab) -> None:
         write_signing_key(_key_path(lab, node), SigningKey.generate())
 
 
-def enrol(lab: Lab, pins: Pins, say: Say, keys: Sequence[SigningKey], from_ms: int) -> None:
+def enrol(lab: Lab, pins: Pins, say: Say, from_ms: int) -> None:
     """Have every node ask, and the lab sign: the same requests and checks as ``agent enrol``.
 
-    ``keys`` are the nodes', in order; the nodes are accounted for from ``from_ms`` on.
+    The nodes are accounted for from ``from_ms`` (Unix milliseconds) on.
     """
-    party = next(key for key, pin in pins.by_key.items() if pin.id == lab.party)
-    for node, key in zip(lab.nodes, keys, strict=True):
+    party = party_author(pins, lab.party)
+    for node in lab.nodes:
         token = secrets.token_hex(16)
         request = request_enrolment(
-            key,
+            read_signing_key(_key_path(lab, node)),
             token=token,
             name=node.name,
             agreement=pins.digest,
@@ -97,7 +109,7 @@ def enrol(lab: Lab, pins: Pins, say: Say, keys: Sequence[SigningKey], from_ms: i
 
 
 def write_config(lab: Lab, *, ledger: str, agreement: Path, at_ms: int) -> None:
-    """Write the agent's configuration. Sources that do not say otherwise are replayed from ``at_ms`` on."""
+    """Write the agent's configuration; its sources are replayed from ``at_ms`` on."""
     lines = [
         f"ledger = {json.dumps(ledger)}",
         f"agreement = {json.dumps(str(agreement))}",
@@ -105,7 +117,8 @@ def write_config(lab: Lab, *, ledger: str, agreement: Path, at_ms: int) -> None:
         'checkpoint_every = "1 s"',
     ]
     for node in lab.nodes:
-        source = {"at": rfc3339(at_ms), **node.replay.source}
+        begins = rfc3339(at_ms + node.replay.after_s * 1000)
+        source = {**node.replay.source, "at": begins}
         inner = ", ".join(f"{key} = {json.dumps(value)}" for key, value in source.items())
         lines += [
             "",

@@ -67,6 +67,10 @@ class Processes:
             )
         self._children[name] = _Child(name, process, log)
 
+    def log_text(self, name: str) -> str:
+        """Return what a child or command has printed on stderr so far."""
+        return (self._logs / f"{name}.log").read_text(encoding="utf-8", errors="replace")
+
     def verify_alive(self) -> None:
         """Raise ProcessError when a child has ended that nobody stopped."""
         for child in self._children.values():

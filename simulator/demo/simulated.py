@@ -1,0 +1,99 @@
+"""The cast of the simulated story: one lab that keeps the pause, one that trains through it, one that goes silent."""
+
+from pathlib import Path
+from typing import Final
+
+from simulator.chip import H100
+from simulator.demo.cast import Cast
+from simulator.demo.lab import Lab, LabNode, Replay, make_node_keys
+from simulator.demo.narration import SIMULATED
+from simulator.demo.plot import Plot
+from simulator.strategies.interface import Calendar
+from simulator.strategies.registry import find_strategy
+from simulator.world import Node, Party, Site, World, record
+
+NODES: Final = 2
+CHIPS: Final = 8
+NOTICE_MIN, WINDING_DOWN_MIN, IN_FORCE_MIN, LIFTING_MIN = 4, 3, 12, 2
+_TOLD_MIN: Final = 45
+"""How much is recorded: longer than the story is told."""
+_STRATEGIES: Final = {"aurora": "honest", "borealis": "open_training", "cygnus": "silence"}
+_TERMS: Final = {
+    "windows.late_grace": "2 min",
+    "stages.notice": f"{NOTICE_MIN} min",
+    "stages.winding_down": f"{WINDING_DOWN_MIN} min",
+    "stages.min_dwell": f"{IN_FORCE_MIN} min",
+    "stages.lifting": f"{LIFTING_MIN} min",
+    "obligations.training-cap.limit": "1e18 FLOP",
+    "obligations.coverage-floor.cure": "60 min",
+}
+
+
+def simulated_plot() -> Plot:
+    """Return the story of which all telemetry is simulated; the same seed makes the same recordings each time."""
+    declared = {
+        f"parties.{party}.declared_h100e": f"{NODES * CHIPS} H100e" for party in _STRATEGIES
+    }
+    return Plot(
+        title="Three labs would pause together. One keeps it, one trains on, one goes silent.",
+        telemetry="All telemetry is simulated: fitted by hand to published figures, see `stillwatch sim list`.",
+        terms={**_TERMS, **declared},
+        rate=60.0,
+        minutes=37.0,
+        audited_from_s=(NOTICE_MIN + WINDING_DOWN_MIN) * 60,
+        audited_ms=IN_FORCE_MIN * 60_000,
+        labs=_labs,
+    )
+
+
+def _labs(folder: Path, cast: Cast) -> tuple[Lab, ...]:
+    parties = tuple(
+        Party(
+            party,
+            strategy,
+            (
+                Site(
+                    f"{party}-hall",
+                    tuple(Node(f"{party}-{n}", CHIPS, H100) for n in range(1, NODES + 1)),
+                ),
+            ),
+        )
+        for party, strategy in _STRATEGIES.items()
+    )
+    world = World("demo", parties)
+    return tuple(_lab(folder / party.name, cast, world, party) for party in parties)
+
+
+def _lab(folder: Path, cast: Cast, world: World, party: Party) -> Lab:
+    strategy = find_strategy(party.strategy)
+    calendar = Calendar(
+        wind_down_s=NOTICE_MIN * 60,
+        in_force_s=(NOTICE_MIN + WINDING_DOWN_MIN) * 60,
+        end_s=_TOLD_MIN * 60,
+    )
+    conduct = strategy.conduct(calendar)
+    lab = Lab(
+        party=party.name,
+        folder=folder,
+        key=cast.key(party.name),
+        site=party.sites[0].name,
+        nodes=tuple(
+            LabNode(
+                node.name,
+                node.chips,
+                node.spec.model,
+                Replay(
+                    {"kind": "replay", "path": f"{node.name}.csv.gz"},
+                    SIMULATED,
+                    f"simulated: the strategy {strategy.name}",
+                ),
+            )
+            for node in party.nodes
+        ),
+        does=strategy.does,
+        reports_until_s=conduct.reports_until_s,
+    )
+    make_node_keys(lab)
+    for node in party.nodes:
+        record(folder / f"{node.name}.csv.gz", world, party, node, conduct.shifts)
+    return lab

@@ -1,0 +1,168 @@
+"""The demo as a person runs it: a process of its own, told to its end, and what it keeps."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+TELEMETRY_WORDS = re.compile(
+    r"enrols|falls? silent|COMPLIANT|VIOLATION|UNRESOLVED|ANOMALY|interval|rhythm|energy at the wall"
+)
+LABEL = re.compile(r"\((?:recorded|simulated)[) ]|recorded|simulated")
+
+
+@dataclass(frozen=True)
+class Telling:
+    """One run of the demo: where it was kept, its exit status, what it printed."""
+
+    kept: Path
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def outcome(self) -> dict[str, object]:
+        found: dict[str, object] = json.loads(self.stdout)
+        return found
+
+
+def tell(kept: Path, *options: str) -> Telling:
+    command = [sys.executable, "-m", "stillwatch", "demo", "--keep", str(kept), "-o", "json"]
+    done = subprocess.run(
+        [*command, *options],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+        env={**os.environ, "PYTHONWARNINGS": "error"},
+    )
+    return Telling(kept, done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Telling:
+    return tell(tmp_path_factory.mktemp("demo") / "kept")
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory, traces: Path) -> Telling:
+    return tell(tmp_path_factory.mktemp("demo") / "kept", "--telemetry", str(traces / "mlperf"))
+
+
+def promises(telling: Telling) -> dict[str, bool]:
+    rows = telling.outcome["promises"]
+    assert isinstance(rows, list)
+    return {row["promise"]: row["met"] for row in rows}
+
+
+def test_the_simulated_story_goes_as_told(simulated: Telling) -> None:
+    assert simulated.status == 0, simulated.stderr
+    assert simulated.outcome["went_as_told"] is True
+    verdicts = simulated.outcome["verdicts"]
+    assert isinstance(verdicts, dict)
+    assert verdicts["aurora"] == "compliant"
+    assert verdicts["borealis"] == "violation"
+    assert verdicts["cygnus"] in {"not_assessed", "unresolved"}
+
+
+def test_the_lift_comes_only_after_the_ruling_and_its_condition(simulated: Telling) -> None:
+    met = promises(simulated)
+    assert met["the lift's condition alone does not lift the pause"]
+    assert met["one judge's votes rule nothing"]
+    assert met["the pause is lifted after the ruling and its condition"]
+
+
+def test_a_second_audit_from_the_mirror_alone_gives_the_same_bytes(simulated: Telling) -> None:
+    verdicts = simulated.kept / "verdicts"
+    assert (verdicts / "in-force.json").read_bytes() == (verdicts / "again.json").read_bytes()
+
+
+def test_what_is_kept_can_be_looked_at_with_the_commands_that_the_end_names(
+    simulated: Telling,
+) -> None:
+    kept = simulated.kept
+    assert {path.name for path in kept.iterdir()} >= {
+        "agreement.toml", "log", "mirror", "telemetry.json", "verdicts",
+    }  # fmt: skip
+    labels = json.loads((kept / "telemetry.json").read_text())
+    assert {row["telemetry"] for row in labels.values()} == {"simulated"}
+    for words, status in (
+        (["audit", "show", f"{kept}/verdicts/in-force.json"], 1),
+        (["agreement", "state", f"{kept}/agreement.toml", "--log", f"{kept}/log"], 0),
+        (["ledger", "fsck", f"{kept}/log"], 0),
+        (["ledger", "prove", f"{kept}/log", "0"], 0),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "stillwatch", *words],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == status, (words, done.stderr)
+        assert done.stdout
+
+
+def test_every_line_about_telemetry_says_how_it_was_made(simulated: Telling) -> None:
+    lines = [line for line in simulated.stderr.splitlines() if TELEMETRY_WORDS.search(line)]
+    assert len(lines) > 6
+    for line in lines:
+        assert LABEL.search(line), line
+
+
+def test_no_process_is_left_behind(simulated: Telling) -> None:
+    assert simulated.status == 0
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    assert str(simulated.kept) not in listed.stdout
+
+
+def test_a_real_training_run_is_unresolved_and_its_interval_holds_the_truth(
+    recorded: Telling,
+) -> None:
+    assert recorded.status == 0, recorded.stderr
+    met = promises(recorded)
+    assert met["the interval holds the truth"]
+    assert met[
+        "aurora's cap is unresolved from power alone, and the verdict says what would settle it"
+    ]
+    verdicts = recorded.outcome["verdicts"]
+    assert isinstance(verdicts, dict)
+    assert verdicts["aurora"] in {"anomaly", "unresolved"}
+    assert "upper/truth 2.95" in recorded.stderr
+    assert "bound by peak times time" in recorded.stderr
+    assert recorded.outcome["telemetry"] == {
+        "aurora": "recorded", "borealis": "recorded", "cygnus": "simulated",
+    }  # fmt: skip
+
+
+def test_lines_of_the_recorded_story_are_labelled(recorded: Telling) -> None:
+    for line in recorded.stderr.splitlines():
+        if TELEMETRY_WORDS.search(line):
+            assert LABEL.search(line), line
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--telemetry", "."], "--telemetry wants the folder that holds train/"),
+        (["--keep", "."], "is not empty"),
+    ],
+)
+def test_a_folder_that_does_not_fit_is_one_line_that_says_what_to_do(
+    tmp_path: Path, options: list[str], words: str
+) -> None:
+    (tmp_path / "something").touch()
+    done = subprocess.run(
+        [sys.executable, "-m", "stillwatch", "demo", *options],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode in {2, 4}
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
