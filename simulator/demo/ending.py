@@ -38,7 +38,7 @@ def as_text(told: Told, kept: Path | None) -> str:
             ("What was verified", _verified(told)),
             ("What was concluded", _concluded(told)),
             ("What could not be known", _unknown(told)),
-            ("To look further", _further(kept)),
+            ("To look further", further(kept)),
         )
         for line in ("", title, *(f"  {line}" for line in lines))
     )
@@ -83,12 +83,13 @@ def _everybody_cannot(told: Told, line: str) -> bool:
     return all(line in party.cannot_see for party in told.audit.document.parties)
 
 
-def _further(kept: Path | None) -> Iterator[str]:
+def further(kept: Path | None) -> Iterator[str]:
+    """Yield what to type next, for a rehearsal that was kept in a folder, or not."""
     if kept is None:
         yield "stillwatch demo --keep DIR     the same story, everything kept"
         return
     yield f"stillwatch audit show {kept}/verdicts/in-force.json"
-    yield f"stillwatch agreement state {kept}/agreement.toml --log {kept}/log"
+    yield f"stillwatch agreement state --agreement {kept}/agreement.toml --mirror {kept}/log"
     yield f"stillwatch ledger fsck {kept}/log"
     yield f"stillwatch ledger prove {kept}/log 0"
     yield f"{kept}/telemetry.json says which telemetry was recorded, and which simulated"
