@@ -1,8 +1,8 @@
 """Measure, print a table, and write ``build/bench.json``.
 
-``python -m tests.bench [NAME …]``. Each bench is a module beside this one with ``measure() -> Figure``; a figure is a
-ratio to a reference measured in the same run on the same machine. "Required" and "reach" are what the project asks of
-itself (docs/results/bench.md); a figure below them is reported, never hidden.
+``python -m tests.bench [NAME …]``. Each bench is a module beside this one with ``measure() -> Figure``, what several
+share is in ``parts/``; a figure is a ratio to a reference measured in the same run on the same machine. "Required" and
+"reach" are what the project asks of itself (docs/results/bench.md); a figure below them is reported, never hidden.
 """
 
 import importlib
@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench.figure import Figure
+from tests.bench.parts.machine import Stopwatch
 
 NAMES = tuple(
     sorted(
@@ -24,6 +25,8 @@ NAMES = tuple(
     )
 )
 TARGET = Path("build/bench.json")
+MOST_OTHERS = 0.1
+"""More than this share of the cores used by others is said beside the figure."""
 
 
 def main(wanted: list[str]) -> int:
@@ -33,22 +36,33 @@ def main(wanted: list[str]) -> int:
         print(f"no such bench: {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")  # noqa: T201
         return 2
     console = Console()
-    table = Table("bench", "value", "beside", "ratio", "required", "reach", "met")
+    table = Table("bench", "value", "beside it", "ratio", "required", "reach", "met")
     figures: list[Figure] = []
+    notes: list[str] = []
     for name in wanted or NAMES:
         console.print(f"measuring {name} …", style="dim")
+        watch = Stopwatch()
         figure = cast("Figure", importlib.import_module(f"tests.bench.{name}").measure())
+        others = watch.others()
         figures.append(figure)
+        unit, _, note = figure["unit"].partition("; ")
         table.add_row(
             figure["name"],
-            f"{figure['value']:,.4g} {figure['unit']}",
-            f"{figure['reference']}: {figure['reference_value']:,.4g}",
-            f"{figure['ratio']:.3g}",
+            f"{figure['value']:,.0f} {unit}",
+            f"{figure['reference_value']:,.0f}",
+            f"{figure['ratio']:.2f}",
             f"{figure['required']:g}",
             f"{figure['reach']:g}",
             "yes" if figure["met"] else "no",
         )
+        notes.append(f"{figure['name']}: {note}; beside it {figure['reference']}")
+        if others > MOST_OTHERS:
+            notes.append(
+                f"{figure['name']}: others used {others:.0%} of the cores meanwhile: measure again"
+            )
     console.print(table)
+    for line in notes:
+        console.print(line, style="dim")
     TARGET.parent.mkdir(exist_ok=True)
     TARGET.write_text(json.dumps(figures, indent=1) + "\n")
     return 0

@@ -1,0 +1,89 @@
+"""A real ledger: ``stillwatch ledger serve`` in a process of its own, on loopback and on the disk."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from simulator.demo.processes import Processes, stillwatch
+from statements.pins import Pins, read_pins
+from statements.signing import SigningKey
+from tlog.checkpoint import parse_checkpoint
+from tlog.note import NOTE_LIMIT, parse_note
+from verifier.mirror.prefix import LogPrefix, fetch_prefix
+from verifier.mirror.source import FolderSource
+
+ORIGIN: Final = "rehearsal.example/bench"
+_BUILD: Final = Path(__file__).parents[3] / "build"
+"""Not the system's folder for temporary files, which may be memory: what is durable costs what a disk costs."""
+_PUBLISHED_WITHIN_S: Final = 60.0
+_AGREEMENT: Final = """\
+[agreement]
+id = "bench"
+
+[[parties]]
+id = "lab"
+key = "sha256:{party}"
+
+[[ledgers]]
+origin = "{origin}"
+vkey = "{vkey}"
+key = "{key}"
+
+[witnesses]
+policy = "quorum none"
+
+[windows]
+length = "60 s"
+late_grace = "10 min"
+tick = "60 s"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class LogServer:
+    """A ledger that runs: its gRPC address, the folder of its static files, and the agreement that it serves."""
+
+    grpc: str
+    folder: Path
+    pins: Pins
+
+    def published(self, size: int) -> LogPrefix:
+        """Return the log from its static files, every byte verified, once so many records are under a checkpoint."""
+        deadline = time.monotonic() + _PUBLISHED_WITHIN_S
+        source = FolderSource(self.folder)
+        while True:
+            note = source.read("checkpoint", NOTE_LIMIT) or b""
+            found = parse_checkpoint(parse_note(note)).size
+            if found >= size:
+                return fetch_prefix(source, self.pins.ledger(ORIGIN))
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{found} records were published, {size} acknowledged")
+            time.sleep(0.1)
+
+
+@contextmanager
+def serving(party: SigningKey) -> Iterator[LogServer]:
+    """Make a ledger whose agreement pins that party, serve it, and take it away again."""
+    _BUILD.mkdir(exist_ok=True)
+    with TemporaryDirectory(dir=_BUILD, prefix="bench-") as made:
+        root = Path(made)
+        log, ready = root / "log", root / "ready.json"
+        with Processes(root / "logs") as processes:
+            made_keys = processes.run(
+                "init", stillwatch("ledger", "init", str(log), "--origin", ORIGIN, "-o", "json")
+            )
+            keys = json.loads(made_keys.stdout)
+            text = _AGREEMENT.format(party=party.key_id.hex(), **keys)
+            (root / "agreement.toml").write_text(text)
+            begin = ("ledger", "init", str(log), "--agreement", str(root / "agreement.toml"))
+            processes.run("init", stillwatch(*begin))
+            listen = ("--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--ready-file", str(ready))
+            processes.start("ledger", stillwatch("ledger", "serve", str(log), *listen))
+            places = json.loads(processes.await_file(ready, 30))
+            yield LogServer(places["grpc"], log, read_pins(text.encode()))
+            processes.stop("ledger")
