@@ -1,6 +1,6 @@
 """The inventory statement: what a node holds, as its sources know it. Pure."""
 
-from attestor.sampler import Equipment
+from attestor.equipment import Equipment
 from protos.stillwatch.statement.v1 import inventory_pb2
 
 

@@ -3,8 +3,10 @@
 from dataclasses import dataclass, field
 
 from attestor.chain import Chain, Life
+from attestor.channels import NODE
+from attestor.equipment import Equipment
 from attestor.inventory import inventory
-from attestor.sampler import Equipment, NodeSampler
+from attestor.sampler import NodeSampler
 from attestor.spool import Spool
 from attestor.window import Carried, Rig, Span, align, summarise
 
@@ -61,40 +63,50 @@ class Windows:
     def close_one(self) -> None:
         """Summarise the window that is over; queue the summary, and the inventory if it changed."""
         span = self.span
-        equipment = self.sampler.equipment
-        readings, failed = self.sampler.collect(span)
+        found = self.sampler.collect(span)
+        failed = found.failed
         if self.sampler.through_ms < span.end_ms:
-            failed.update(self.sampler.kinds)  # a source never answered
-        self.state(equipment, span.start_ms)
-        known = self._inventoried
+            failed = failed | set(self.sampler.kinds)  # a source never answered
+        equipment = found.equipment
+        inventoried = self._state(equipment, span.start_ms)
         rig = Rig(
-            inventory=known.digest if known else bytes(32),
+            inventory=inventoried.digest,
             chips=len(equipment.chips),
             boot_id=equipment.boot_id,
             expected_per_s=equipment.expected_per_s,
             sample_ms=equipment.sample_ms,
         )
-        readings = [reading for reading in readings if reading.chip < rig.chips]
-        summary, self._carried = summarise(span, rig, readings, self._carried, failed)
+        summary, self._carried = summarise(span, rig, found.readings, self._carried, failed)
         self.chain.say(summary, span.start_ms, span.end_ms)
         self.next_start_ms = span.end_ms
         self.closed += 1
 
-    def state(self, equipment: Equipment, at_ms: int) -> None:
-        """Queue the inventory of ``equipment``, unless it is what was stated last."""
-        if self._inventoried is not None and self._inventoried.equipment == equipment:
-            return
-        before = self._inventoried.equipment.chips if self._inventoried else ()
-        if tuple(c.uuid for c in before) != tuple(c.uuid for c in equipment.chips):
-            self._carried = Carried()  # rows are of other chips now
+    def _state(self, equipment: Equipment, at_ms: int) -> _Inventoried:
+        """Queue the inventory of ``equipment``, unless it is what was stated last; return what was."""
+        known = self._inventoried
+        if known is not None and known.equipment == equipment:
+            return known
+        if known is not None:
+            self._carried = self._carried.moved(_rows(known.equipment, equipment))
         saying = self.chain.say(inventory(equipment, self.sampler.kinds), at_ms, at_ms)
         self._inventoried = _Inventoried(equipment, saying.body_digest)
+        return self._inventoried
 
     @property
     def life(self) -> Life:
-        """What an opening says of this node now."""
-        equipment = self.sampler.equipment
+        """What an opening says of this node: as of the window closed last, if any was."""
+        known = self._inventoried
+        equipment = self.sampler.equipment if known is None else known.equipment
         return Life(equipment.telemetry, equipment.boot_id)
+
+
+def _rows(before: Equipment, after: Equipment) -> dict[int, int]:
+    """Return where each row has moved; none when the counters of before count no more."""
+    if before.boot_id != after.boot_id:
+        return {}
+    place = {chip.uuid: row for row, chip in enumerate(after.chips)}
+    moved = {row: place[chip.uuid] for row, chip in enumerate(before.chips) if chip.uuid in place}
+    return {NODE: NODE} | moved
 
 
 @dataclass(frozen=True, slots=True)

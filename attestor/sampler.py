@@ -6,13 +6,14 @@ somebody else, who asks how far the polling has got and does not wait for ever.
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import structlog
 
-from attestor.channels import CHIP_CHANNEL_NAMES, NODE, NODE_CHANNEL_NAMES, Reading
-from attestor.errors import SourceError
-from attestor.sources.interface import ChipDescription, Source, SourceDescription, Telemetry
+from attestor.channels import NODE, Reading
+from attestor.equipment import Equipment, equip
+from attestor.guarded_source import GuardedSource
+from attestor.sources.interface import SourceDescription
 from attestor.sources.registry import Opener
 from attestor.window import Span
 from statements.clock import Clock
@@ -20,58 +21,20 @@ from statements.clock import Clock
 _log = structlog.get_logger("stillwatch.agent")
 
 
-@dataclass(frozen=True, slots=True)
-class Equipment:
-    """What a node's sources offer together, as far as they have been opened.
-
-    ``chips`` are in row order; ``telemetry`` is the label that claims least; ``boot_id`` 16 bytes;
-    ``expected_per_s`` readings of all rows; ``sample_ms`` the longest sample period, at least 1.
-    """
-
-    chips: tuple[ChipDescription, ...] = ()
-    telemetry: Telemetry | None = None
-    driver: str | None = None
-    boot_id: bytes = bytes(16)
-    expected_per_s: float = 0.0
-    sample_ms: int = 1_000
-    missing_channels: tuple[str, ...] = ()
-
-
 @dataclass(slots=True)
 class _Slot:
-    kind: str
-    opener: Opener
-    source: Source | None = None
-    rows: tuple[int, ...] = ()
+    source: GuardedSource
     due_ms: int = 0
-    dead: bool = False
-    told: tuple[str, ...] = field(default=())
+    told: tuple[str, ...] = ()
 
 
-def equip(descriptions: Sequence[SourceDescription]) -> Equipment:
-    """Return what sources offer together. A chip that two sources know by one uuid is one row."""
-    chips: dict[str, ChipDescription] = {}
-    offered: set[str] = set()
-    expected = 0.0
-    for description in descriptions:
-        rows = sum(1 for chip in description.chips if chip.channels)
-        rows += 1 if description.node_channels else 0
-        expected += rows * 1000 / description.sample_ms
-        offered |= description.node_channels
-        for chip in description.chips:
-            chips.setdefault(chip.uuid, chip)
-            offered |= chip.channels
-    if not descriptions:
-        return Equipment()
-    return Equipment(
-        chips=tuple(chips.values()),
-        telemetry=max(description.telemetry for description in descriptions),
-        driver=next((d.driver for d in descriptions if d.driver), None),
-        boot_id=descriptions[0].boot_id,
-        expected_per_s=expected,
-        sample_ms=max(description.sample_ms for description in descriptions),
-        missing_channels=tuple(sorted((CHIP_CHANNEL_NAMES | NODE_CHANNEL_NAMES) - offered)),
-    )
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What a window is made of: the equipment whose rows the readings are of, and kinds that failed."""
+
+    equipment: Equipment
+    readings: list[Reading]
+    failed: set[str]
 
 
 class NodeSampler:
@@ -82,18 +45,19 @@ class NodeSampler:
 
     def __init__(self, name: str, sources: Sequence[tuple[str, Opener]], window_ms: int) -> None:
         self.name = name
-        self._slots = [_Slot(kind, opener) for kind, opener in sources]
+        self._slots = [_Slot(GuardedSource(kind, opener)) for kind, opener in sources]
         self._window_ms = window_ms
         self._lock = threading.Lock()
-        self._readings: list[Reading] = []
+        self._readings: list[tuple[str, Reading]] = []  # beside the chip's uuid: rows may change
         self._failed: list[tuple[int, str]] = []
         self._equipment = Equipment()
         self._through_ms = 0
+        self._behind = False
 
     @property
     def kinds(self) -> tuple[str, ...]:
         """The kinds of the node's sources."""
-        return tuple(slot.kind for slot in self._slots)
+        return tuple(slot.source.kind for slot in self._slots)
 
     @property
     def equipment(self) -> Equipment:
@@ -103,103 +67,95 @@ class NodeSampler:
 
     @property
     def through_ms(self) -> int:
-        """The instant up to which every source has been asked; 0 before the first poll."""
+        """The newest instant up to which every source has been asked; 0 before the first poll."""
         with self._lock:
             return self._through_ms
 
     def poll(self, now_ms: int) -> int:
-        """Ask the sources that are due; return when the next one is, Unix milliseconds."""
+        """Ask the sources that are due; return when the next one is, Unix milliseconds.
+
+        While the clock is behind an instant that was polled, nothing is asked: no time is read twice.
+        """
+        self._mind_the_clock(now_ms)
         for slot in self._slots:
             if now_ms >= slot.due_ms:
-                period = self._window_ms
-                if slot.source is None and not slot.dead:
-                    self._open(slot, now_ms)
-                if slot.source is not None:
-                    self._read(slot, slot.source, now_ms)
-                if slot.source is not None:
-                    period = slot.source.description.poll_ms or self._window_ms
-                elif slot.dead:
-                    self._note(now_ms, slot.kind)
-                slot.due_ms = now_ms - now_ms % period + period
+                self._ask(slot, now_ms)
         with self._lock:
-            self._through_ms = now_ms
+            self._through_ms = max(self._through_ms, now_ms)
         return min((slot.due_ms for slot in self._slots), default=now_ms + self._window_ms)
 
-    def _open(self, slot: _Slot, now_ms: int) -> None:
-        try:
-            slot.source = slot.opener()
-        except SourceError as error:
-            slot.dead = error.permanent
-            self._tell(slot, (f"{error.reason}: {error}",))
-            self._note(now_ms, slot.kind)
-            return
-        except Exception as error:  # noqa: BLE001 - a fault in one source must not end the poller
-            self._tell(slot, (f"UNEXPECTED: {error!r}",))
-            self._note(now_ms, slot.kind)
-            return
-        opened = [s.source.description for s in self._slots if s.source is not None]
-        equipment = equip(opened)
-        place = {chip.uuid: row for row, chip in enumerate(equipment.chips)}
-        for other in self._slots:
-            if other.source is not None:
-                other.rows = tuple(place[chip.uuid] for chip in other.source.description.chips)
+    def _mind_the_clock(self, now_ms: int) -> None:
+        behind_ms = self.through_ms - now_ms
+        if behind_ms > 0 and not self._behind:
+            _log.warning(
+                "the clock went back: nothing is read until it has caught up; check time synchronisation",
+                node=self.name,
+                reason="CLOCK_BACKWARDS",
+                behind_s=behind_ms / 1000,
+            )
+        self._behind = behind_ms > 0
+
+    def _ask(self, slot: _Slot, now_ms: int) -> None:
+        source = slot.source
+        known = source.description
+        batch = source.read(now_ms)
+        description = source.description
+        if description is not None and description is not known:
+            self._equip(source.kind, description)
+        uuids = [chip.uuid for chip in description.chips] if description is not None else []
+        for line in batch.failed:
+            if line not in slot.told:
+                _log.warning("source failed", node=self.name, source=source.kind, why=line)
+        slot.told = batch.failed
+        with self._lock:
+            if batch.failed:
+                self._failed.append((now_ms, source.kind))
+            self._readings.extend(
+                ("" if reading.chip == NODE else uuids[reading.chip], reading)
+                for reading in batch.readings
+            )
+        period_ms = self._window_ms
+        if source.is_open and description is not None:
+            period_ms = description.poll_ms or period_ms
+        slot.due_ms = now_ms - now_ms % period_ms + period_ms
+
+    def _equip(self, kind: str, opened: SourceDescription) -> None:
+        known = [slot.source.description for slot in self._slots]
+        equipment = equip([description for description in known if description is not None])
         with self._lock:
             self._equipment = equipment
+        _log.info(
+            "source opened",
+            node=self.name,
+            source=kind,
+            telemetry=opened.telemetry.name.lower(),
+            chips=len(opened.chips),
+            sample_ms=opened.sample_ms,
+        )
 
-    def _read(self, slot: _Slot, source: Source, now_ms: int) -> None:
-        try:
-            batch = source.read(now_ms)
-        except SourceError as error:
-            self._tell(slot, (f"{error.reason}: {error}",))
-            self._note(now_ms, slot.kind)
-            source.close()
-            slot.source, slot.dead = None, error.permanent
-            return
-        except Exception as error:  # noqa: BLE001 - a fault in one source must not end the poller
-            self._tell(slot, (f"UNEXPECTED: {error!r}",))
-            self._note(now_ms, slot.kind)
-            return
-        readings = [
-            reading if reading.chip == NODE else reading._replace(chip=slot.rows[reading.chip])
-            for reading in batch.readings
-        ]
-        if batch.failed:
-            self._note(now_ms, slot.kind)
-        self._tell(slot, batch.failed)
-        with self._lock:
-            self._readings.extend(readings)
-
-    def _tell(self, slot: _Slot, failed: tuple[str, ...]) -> None:
-        """Log failures once for as long as they stay the same."""
-        for line in failed:
-            if line not in slot.told:
-                _log.warning("source failed", node=self.name, source=slot.kind, why=line)
-        slot.told = failed
-
-    def _note(self, now_ms: int, kind: str) -> None:
-        with self._lock:
-            self._failed.append((now_ms, kind))
-
-    def collect(self, span: Span) -> tuple[list[Reading], set[str]]:
+    def collect(self, span: Span) -> Collected:
         """Return the readings up to the span's end, in order of time, and the sources that failed.
 
-        Readings at or after the end stay for the next window.
+        Readings at or after the end stay for the next window. Readings of chips that are no longer there are dropped.
         """
         with self._lock:
-            due = sorted(
-                (r for r in self._readings if r.time_ms <= span.end_ms), key=lambda r: r.time_ms
-            )
-            self._readings = [r for r in self._readings if r.time_ms >= span.end_ms]
+            place = {chip.uuid: row for row, chip in enumerate(self._equipment.chips)}
+            place[""] = NODE
+            due = [
+                reading._replace(chip=place[uuid])
+                for uuid, reading in self._readings
+                if reading.time_ms <= span.end_ms and uuid in place
+            ]
+            self._readings = [kept for kept in self._readings if kept[1].time_ms >= span.end_ms]
             failed = {kind for at, kind in self._failed if at <= span.end_ms}
             self._failed = [(at, kind) for at, kind in self._failed if at > span.end_ms]
-        return due, failed
+            equipment = self._equipment
+        return Collected(equipment, sorted(due, key=lambda reading: reading.time_ms), failed)
 
     def close(self) -> None:
         """Close the sources. Only once nobody polls any more."""
         for slot in self._slots:
-            if slot.source is not None:
-                slot.source.close()
-                slot.source = None
+            slot.source.close()
 
 
 class Poller(threading.Thread):

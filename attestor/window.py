@@ -46,6 +46,7 @@ _CARRIED: Final = _COUNTERS | {"wall_w", "wall_resolution_w"}
 
 Sample = tuple[int, float]
 """A time in Unix milliseconds and the value read then."""
+_NEVER: Final[Sample] = (-1, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +93,20 @@ class Carried:
         for reading in readings:
             if reading.time_ms <= until_ms:
                 for name, value in reading.values.items():
-                    if name in _CARRIED:
-                        newest[reading.chip, name] = (reading.time_ms, value)
+                    key = (reading.chip, name)
+                    if name in _CARRIED and reading.time_ms >= newest.get(key, _NEVER)[0]:
+                        newest[key] = (reading.time_ms, value)
         return Carried(newest)
+
+    def moved(self, rows: Mapping[int, int]) -> "Carried":
+        """Return what is carried once rows have moved as ``rows`` says; the others are gone."""
+        return Carried(
+            {
+                (rows[row], name): sample
+                for (row, name), sample in self.samples.items()
+                if row in rows
+            }
+        )
 
 
 def align(instant_ms: int, length_ms: int) -> int:

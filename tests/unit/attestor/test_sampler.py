@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from attestor.chain import Chain
 from attestor.channels import NODE, Reading
@@ -22,6 +23,7 @@ from attestor.window import Span
 from protos.stillwatch.statement.v1 import inventory_pb2, summary_pb2
 from statements.author import NOTHING, Seen
 from statements.body import decode_body
+from statements.features import MISSING_COUNTER
 from statements.header import decode_header
 from statements.kinds import Kind
 from statements.signing import SigningKey
@@ -33,12 +35,12 @@ AT = 1_800_000_000_000
 class Wall:
     """A meter of the node's wall that can be made to fail."""
 
-    def __init__(self, telemetry: Telemetry = Telemetry.LIVE) -> None:
+    def __init__(self, telemetry: Telemetry = Telemetry.LIVE, chip: str = "GPU-1") -> None:
         self.fault: Exception | None = None
         self.closed = False
         self.description = SourceDescription(
             telemetry=telemetry,
-            chips=(ChipDescription("GPU-1", None, frozenset()),),
+            chips=(ChipDescription(chip, None, frozenset()),),
             node_channels=frozenset({"wall_w"}),
             driver=None,
             boot_id=b"w" * 16,
@@ -174,7 +176,74 @@ def test_readings_after_the_end_wait_for_their_window() -> None:
     sampler = NodeSampler("n", [("wall", Wall)], WINDOW)
     for at in range(AT, AT + 90_000, 10_000):
         sampler.poll(at)
-    first, _ = sampler.collect(Span(AT, AT + WINDOW))
-    second, _ = sampler.collect(Span(AT + WINDOW, AT + 2 * WINDOW))
+    first = sampler.collect(Span(AT, AT + WINDOW)).readings
+    second = sampler.collect(Span(AT + WINDOW, AT + 2 * WINDOW)).readings
     assert first[-1].time_ms == second[0].time_ms == AT + WINDOW
     assert len(second) == 3
+
+
+def test_a_source_that_opens_late_gives_nobody_elses_readings_to_its_chips(
+    record: Callable[..., Path],
+) -> None:
+    path = record(chips=2, seconds=180)
+    tries: list[int] = []
+
+    def late() -> Source:
+        tries.append(1)
+        if len(tries) == 1:
+            raise SourceError("DRIVER_FAILED", "not yet")
+        return Wall(chip="GPU-A")
+
+    # The late source comes first, so that its chip takes row 0 and the other rows move.
+    node = windows(("late", late), ("replay", lambda: ReplaySource(path, at_ms=AT)))
+    run(node, AT + 2 * WINDOW)
+    first, second = summaries(node)
+    (content,) = contents(node, Kind.INVENTORY)
+    uuids = [chip.uuid for chip in inventory_pb2.Inventory.FromString(content).chips]
+    assert uuids == ["GPU-A", "GPU-0", "GPU-1"]
+    after = [MISSING_COUNTER, 1_000_000 + 300 * WINDOW, 1_000_000 + 310 * WINDOW]
+    # The readings at the very start were taken while GPU-0 was row 0.
+    assert list(first.energy_start_mj) == [MISSING_COUNTER, 1_000_000, 1_000_000]
+    assert list(first.energy_end_mj) == list(second.energy_start_mj) == after
+
+
+def test_counters_follow_their_chip_when_its_row_moves(record: Callable[..., Path]) -> None:
+    path = record(chips=1, seconds=240)
+    tries: list[int] = []
+
+    def late() -> Source:
+        tries.append(1)
+        if len(tries) < 3:
+            raise SourceError("DRIVER_FAILED", "not yet")
+        return Wall(chip="GPU-A")
+
+    node = windows(("late", late), ("replay", lambda: ReplaySource(path, at_ms=AT)))
+    run(node, AT + 2 * WINDOW)
+    first, second = summaries(node)
+    assert list(first.energy_end_mj) == [1_000_000 + 300 * WINDOW]
+    assert list(second.energy_start_mj) == [MISSING_COUNTER, 1_000_000 + 300 * WINDOW]
+
+
+def test_a_source_that_is_down_does_not_take_its_chips_out_of_the_node() -> None:
+    first, second = Wall(chip="GPU-A"), Wall(chip="GPU-B")
+    node = windows(("first", lambda: first), ("second", lambda: second))
+    run(node, AT + WINDOW)
+    first.fault = second.fault = SourceError("GONE", "unplugged")
+    run(node, AT + 2 * WINDOW)
+    second.fault = None
+    run(node, AT + 3 * WINDOW)
+    assert [chip.uuid for chip in node.sampler.equipment.chips] == ["GPU-A", "GPU-B"]
+    assert len(contents(node, Kind.INVENTORY)) == 1
+
+
+def test_while_the_clock_is_behind_nothing_is_read_twice_and_it_is_said() -> None:
+    sampler = NodeSampler("n", [("wall", Wall)], WINDOW)
+    sampler.poll(AT)
+    with capture_logs() as told:
+        for at in (AT - 5_000, AT - 1_000, AT):
+            sampler.poll(at)
+    assert [line["reason"] for line in told] == ["CLOCK_BACKWARDS"]
+    assert sampler.through_ms == AT
+    sampler.poll(AT + 10_000)
+    found = sampler.collect(Span(AT, AT + WINDOW))
+    assert [reading.time_ms for reading in found.readings] == [AT, AT + 10_000]
