@@ -304,7 +304,23 @@ def _unless_breached(
         doubts.append("there is time without evidence, and the agreement allows none")
     if doubts:
         return Conclusion.UNRESOLVED, doubts
-    return Conclusion.COMPLIANT, ["every obligation was kept"]
+    return Conclusion.COMPLIANT, _kept(duties, findings)
+
+
+def _kept(duties: Sequence[Duty], findings: Sequence[RuledFinding]) -> list[str]:
+    """Return why a party is compliant: what it kept, and what a panel excused."""
+    excused = [
+        f"{_what(ruled.finding)}: the panel ruled {ruled.finding.id} {ruled.ruling.value}"
+        for ruled in findings
+        if ruled.ruling in {said.Outcome.DISMISSED, said.Outcome.REMEDIED}
+    ]
+    if all(duty.outcome is Outcome.KEPT for duty in duties):
+        return ["every obligation was kept", *excused]
+    return ["every obligation was kept, but for what a panel excused", *excused]
+
+
+def _what(finding: Finding) -> str:
+    return finding.check if finding.obligation is None else f"obligation {finding.obligation}"
 
 
 def _unjudged(member: bool, duties: Sequence[Duty]) -> str | None:

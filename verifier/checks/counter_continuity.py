@@ -31,7 +31,10 @@ def _find(case: PartyCase) -> Iterator[Finding]:
         subject = case.name(bytes.fromhex(case.windows.expected[seen.node].node_id))
         yield Finding(
             id=finding_id(
-                "counter_continuity", case.party.id, f"{subject} {seen.what.value}", seen.from_ms
+                "counter_continuity",
+                case.party.id,
+                f"{subject} {seen.what.value} {seen.count} {seen.to_ms}",
+                seen.from_ms,
             ),
             check="counter_continuity",
             cls=CheckClass.EXACT,
@@ -46,7 +49,7 @@ def _find(case: PartyCase) -> Iterator[Finding]:
 
 CHECK = Check(
     id="counter_continuity",
-    version=1,
+    version=2,
     cls=CheckClass.EXACT,
     looks_for="energy counters that do not go on",
     cites="the windows",

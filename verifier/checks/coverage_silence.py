@@ -4,6 +4,7 @@ One finding for each floor under coverage that is not shown to be kept, which sa
 never compliance: it leaves doubt while it may still be cured, and is a breach after.
 """
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -41,7 +42,7 @@ def _find(case: PartyCase) -> Iterator[Finding]:
         start, end = duty.spans[0][0], duty.spans[-1][1]
         beside = [row for _, gap in silent for row in (gap.before, gap.after) if row is not None]
         yield Finding(
-            id=finding_id("coverage_silence", case.party.id, duty.obligation.id, start),
+            id=finding_id("coverage_silence", case.party.id, _extent(duty, silent), start),
             check="coverage_silence",
             cls=CheckClass.EXACT,
             severity=_SEVERITY[duty.outcome],
@@ -74,6 +75,17 @@ def _silences(case: PartyCase, duty: Duty) -> list[tuple[str, Gap]]:
     return sorted(found, key=lambda item: (item[1].start_ms - item[1].end_ms, item[0]))
 
 
+def _extent(duty: Duty, silent: list[tuple[str, Gap]]) -> str:
+    """Name all that is missing, so that a ruling on one outage excuses no other."""
+    uncovered = math.fsum(
+        part
+        for node in duty.account.nodes
+        for part in (node.expected_chip_s, -node.evidence_chip_s)
+    )
+    silences = (f"{who} {gap.start_ms} {gap.end_ms}" for who, gap in silent)
+    return "\n".join((f"{duty.obligation.id} {uncovered:.0f}", *silences))
+
+
 def _summary(duty: Duty, silent: list[tuple[str, Gap]]) -> str:
     coverage = duty.account.coverage
     shown = (
@@ -90,7 +102,7 @@ def _summary(duty: Duty, silent: list[tuple[str, Gap]]) -> str:
 
 CHECK = Check(
     id="coverage_silence",
-    version=1,
+    version=2,
     cls=CheckClass.EXACT,
     looks_for="time without evidence, of chips that must account for it",
     cites="the windows on both sides of the silence",

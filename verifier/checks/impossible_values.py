@@ -55,7 +55,10 @@ def _find(case: PartyCase) -> Iterator[Finding]:
         subject = case.name(bytes.fromhex(case.windows.expected[seen.node].node_id))
         yield Finding(
             id=finding_id(
-                "impossible_values", case.party.id, f"{subject} {seen.what.value}", seen.from_ms
+                "impossible_values",
+                case.party.id,
+                f"{subject} {seen.what.value} {seen.count} {seen.to_ms}",
+                seen.from_ms,
             ),
             check="impossible_values",
             cls=cls,
@@ -70,7 +73,7 @@ def _find(case: PartyCase) -> Iterator[Finding]:
 
 CHECK = Check(
     id="impossible_values",
-    version=1,
+    version=2,
     cls=CheckClass.EXACT,
     looks_for="readings that cannot be true, or not together",
     cites="the windows",

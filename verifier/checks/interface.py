@@ -166,7 +166,11 @@ class LedgerCheck:
 
 
 def finding_id(check: str, whose: str, subject: str, from_ms: int) -> str:
-    """Return a finding's id: the same for the same thing in every audit that begins to see it at the same time."""
+    """Return a finding's id: the same for the same thing in every audit that sees as much of it.
+
+    A ruling speaks of an id. So ``subject`` must name how much was found wherever that may grow: what was ruled on
+    must not excuse what came after it.
+    """
     named = "\n".join((check, whose, subject, str(from_ms)))
     return f"{check}-{hashlib.sha256(named.encode()).hexdigest()[:12]}"
 

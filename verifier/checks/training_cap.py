@@ -21,6 +21,7 @@ from verifier.checks.interface import (
     cite,
     finding_id,
 )
+from verifier.evidence.windows import Excluded
 
 
 def _find(case: PartyCase) -> Iterator[Finding]:
@@ -32,7 +33,7 @@ def _find(case: PartyCase) -> Iterator[Finding]:
         start, end = duty.spans[0][0], duty.spans[-1][1]
         proved = duty.assessment.measured_lower
         yield Finding(
-            id=finding_id("training_cap", case.party.id, duty.obligation.id, start),
+            id=finding_id("training_cap", case.party.id, _extent(case, duty), start),
             check="training_cap",
             cls=CheckClass.EXACT,
             severity=Severity.BREACH,
@@ -44,6 +45,13 @@ def _find(case: PartyCase) -> Iterator[Finding]:
             evidence=cite(case.evidence, _busiest(case, duty)),
             obligation=duty.obligation.id,
         )
+
+
+def _extent(case: PartyCase, duty: Duty) -> str:
+    """Name all that is proved, of every node: a ruling on one run excuses no other."""
+    proved = duty.assessment.measured_lower, duty.account.training_capable.lower_flop
+    late = len(case.windows.excluded_for(Excluded.LATE, Excluded.UNTIMED))
+    return " ".join((duty.obligation.id, *(flop.hex() for flop in proved), str(late)))
 
 
 def _busiest(case: PartyCase, duty: Duty) -> list[int]:
@@ -59,7 +67,7 @@ def _busiest(case: PartyCase, duty: Duty) -> list[int]:
 
 CHECK = Check(
     id="training_cap",
-    version=1,
+    version=2,
     cls=CheckClass.EXACT,
     looks_for="more training-capable compute than a cap allows",
     cites="windows of the node with the most proved compute",

@@ -39,7 +39,7 @@ def _find(case: PartyCase) -> Iterator[Finding]:
     nodes = case.windows.windows.nodes
     inside = (nodes.start_ms < rhythm.from_ms + HOUR_MS) & (nodes.end_ms > rhythm.from_ms)
     yield Finding(
-        id=finding_id("training_signature", case.party.id, caps[0].obligation.id, start),
+        id=finding_id("training_signature", case.party.id, f"{caps[0].obligation.id} {end}", start),
         check="training_signature",
         cls=CheckClass.STATISTICAL,
         severity=Severity.ANOMALY,
@@ -55,7 +55,7 @@ def _find(case: PartyCase) -> Iterator[Finding]:
 
 CHECK = Check(
     id="training_signature",
-    version=1,
+    version=2,
     cls=CheckClass.STATISTICAL,
     looks_for="a line in power that is coherent across nodes, while training is capped",
     cites="windows of the nodes",

@@ -407,27 +407,33 @@ def test_recorded_telemetry_is_no_evidence_outside_a_rehearsal(ruleset: Ruleset)
 
 def _rule(pause: Pause, ruleset: Ruleset, outcome: int, party: str = "borealis") -> Verdict:
     """Publish the verdict, have two judges rule on the party's finding, and audit again."""
+    return _audit(_ruled(pause, ruleset, outcome, party), pause.in_force, ruleset)
+
+
+def _ruled(pause: Pause, ruleset: Ruleset, outcome: int, party: str = "borealis") -> Logbook:
+    """Return the log with the verdict, and two judges' rulings on each of the party's findings."""
     book = replace(
         pause.book,
         records=list(pause.book.records), bodies=list(pause.book.bodies), ids=list(pause.book.ids),
         people={name: replace(who) for name, who in pause.book.people.items()},
     )  # fmt: skip
     verdict = _audit(book, pause.in_force, ruleset)
-    (finding,) = _party(verdict, party).open_findings
     data = encode_document(to_document(verdict))
     said = book.sign(book.people["auditor"], verdict_message(verdict, data))
     book.log(said)
-    for judge in ("judge-tanaka", "judge-adeyemi"):
-        book.say(
-            judge,
-            governance_pb2.Ruling(
-                finding=finding, verdict=said.id, party=party, reason="seen",
-                outcome=governance_pb2.Ruling.Outcome.ValueType(outcome), agreement=book.pins.digest,
-            ),
-        )  # fmt: skip
-    book.now_ms += MINUTE
+    for finding in _party(verdict, party).open_findings:
+        for judge in ("judge-tanaka", "judge-adeyemi"):
+            book.say(
+                judge,
+                governance_pb2.Ruling(
+                    finding=finding, verdict=said.id, party=party, reason="seen",
+                    outcome=governance_pb2.Ruling.Outcome.ValueType(outcome), agreement=book.pins.digest,
+                ),
+            )  # fmt: skip
+    book.now_ms += 20_000
     book.tick()
-    return _audit(book, pause.in_force, ruleset)
+    book.now_ms -= 20_000
+    return book
 
 
 def test_a_ruling_closes_a_finding_and_is_shown(pause: Pause, ruleset: Ruleset) -> None:
@@ -452,6 +458,64 @@ def test_a_ruling_turns_an_anomaly_into_a_violation(ruleset: Ruleset) -> None:
     assert _party(ruled, "borealis").conclusion is C.VIOLATION
     dismissed = _rule(pause, ruleset, governance_pb2.Ruling.OUTCOME_DISMISSED)
     assert _party(dismissed, "borealis").conclusion is C.COMPLIANT
+
+
+def _longer(book: Logbook, conduct: Mapping[str, Work | None], minutes: int) -> int:
+    """Let a log go on, then past the grace; return when the conduct ended."""
+    for _ in range(minutes):
+        book.minute(conduct)
+    end = book.now_ms
+    for _ in range(4):
+        book.minute({})
+    return end
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "check"),
+    [
+        (None, None, "coverage_silence"),
+        (TRAINING, TRAINING, "training_cap"),
+        (Work(tensor=1.5), Work(tensor=1.5), "impossible_values"),
+        (Work(clock_mhz=4_000.0), Work(clock_mhz=4_000.0), "impossible_values"),
+    ],
+)
+def test_a_ruling_excuses_nothing_that_came_after_what_it_was_about(
+    ruleset: Ruleset, before: Work | None, after: Work | None, check: str
+) -> None:
+    terms = {
+        "obligations.coverage-floor.cure": '"1 min"',
+        "obligations.training-cap.limit": '"1e17 FLOP"'
+        if check == "training_cap"
+        else '"1e23 FLOP"',
+        "stages.min_dwell": '"2 h"',
+    }
+    pause = play({}, minutes=0, after=0, terms=terms)
+    book, start = pause.book, pause.book.now_ms
+    _longer(book, {"borealis/0": before}, 4)
+    first = Pause(book, (start, book.now_ms - 4 * MINUTE))
+    assert check in {r.finding.check for r in _of(first, ruleset, "borealis").findings}
+    dismissed = _rule(first, ruleset, governance_pb2.Ruling.OUTCOME_DISMISSED)
+    assert _party(dismissed, "borealis").conclusion is C.COMPLIANT
+    ruled = _ruled(first, ruleset, governance_pb2.Ruling.OUTCOME_DISMISSED)
+    end = _longer(ruled, {"borealis/0": after}, 6)
+    party = _of(Pause(ruled, (start, end)), ruleset, "borealis")
+    assert party.conclusion in {C.VIOLATION, C.ANOMALY}
+    assert check in {r.finding.check for r in party.findings if r.awaits_ruling}
+
+
+def test_a_ruling_lasts_while_nothing_is_added_to_what_it_was_about(ruleset: Ruleset) -> None:
+    terms = {"obligations.coverage-floor.cure": '"1 min"', "stages.min_dwell": '"2 h"'}
+    pause = play({}, minutes=0, after=0, terms=terms)
+    book, start = pause.book, pause.book.now_ms
+    _longer(book, {"borealis/0": None}, 4)
+    first = Pause(book, (start, book.now_ms - 4 * MINUTE))
+    ruled = _ruled(first, ruleset, governance_pb2.Ruling.OUTCOME_DISMISSED)
+    end = _longer(ruled, {}, 6)
+    party = _of(Pause(ruled, (start, end)), ruleset, "borealis")
+    assert _outcomes(party)["coverage-floor"] is Outcome.VIOLATED
+    assert [r.ruling is not None for r in party.findings] == [True]
+    assert party.conclusion is C.COMPLIANT
+    assert [line for line in party.why if "dismissed" in line and "coverage-floor" in line]
 
 
 def test_finding_ids_do_not_change_when_the_log_goes_on(pause: Pause, ruleset: Ruleset) -> None:
