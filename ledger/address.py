@@ -1,9 +1,13 @@
 """Addresses to listen on: loopback alone, as long as the service speaks without TLS."""
 
 import ipaddress
+import re
 from dataclasses import dataclass
+from typing import Final
 
 from ledger.errors import SetupError
+
+_PORT: Final = re.compile(r"[0-9]{1,5}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,7 @@ def parse_address(text: str, option: str) -> Address:
     """
     host, colon, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+    if not colon or not _PORT.fullmatch(port) or int(port) > 65_535:
         raise SetupError("BAD_ADDRESS", f"{option}: not HOST:PORT, like 127.0.0.1:7701: {text!r}")
     host = "127.0.0.1" if host == "localhost" else host
     try:

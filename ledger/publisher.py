@@ -131,7 +131,7 @@ class Publisher:
                 entries = list(self._journal.read(start, end))
                 records = [record for record, _ in entries]
             else:
-                records = list(self._journal.records(start, end))
+                records = [record for record, _ in self._journal.leaves(start, end)]
                 entries = []
             if len(records) != end - start:
                 raise JournalError(

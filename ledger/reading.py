@@ -124,7 +124,12 @@ class Reading:
             )
         start = request.start
         records = await self._away(
-            lambda: list(self._journal.records(start, min(start + count, self._journal.size())))
+            lambda: [
+                record
+                for record, _ in self._journal.leaves(
+                    start, min(start + count, self._journal.size())
+                )
+            ]
         )
         if not records:
             raise EndedCall(not_found(f"there is no record {start}"))

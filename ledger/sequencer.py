@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from ledger.admission import fork, judge
 from ledger.chains import Chains, Head
 from ledger.errors import JournalError
-from ledger.journal.interface import Entry, Journal
+from ledger.journal.interface import Entry, Journal, Leaf
 from ledger.keyring import Keyring
 from ledger.refusal import Refusal
 from ledger.screening import Screened
@@ -32,7 +32,7 @@ Draw = Callable[[int], bytes]
 _TEACHING = frozenset({int(Kind.OPENING), int(Kind.ENROLMENT)})
 _HEADER_AT = slice(3, 3 + HEADER_LENGTH)
 _NEAR = 64
-"""Entries that are this near to one another are read at once."""
+"""Leaves that are this near to one another are read at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +56,10 @@ class _Held:
 
 @dataclass(slots=True)
 class _Group:
-    """What a group adds; ``undo`` takes it out of memory again, last first. ``old`` are entries logged before."""
+    """What a group adds; ``undo`` takes it out of memory again, last first. ``old`` are leaves logged before."""
 
     first: int
-    old: Mapping[int, Entry]
+    old: Mapping[int, Leaf]
     entries: list[Entry] = field(default_factory=list)
     undo: list[Header | bytes] = field(default_factory=list)
 
@@ -147,7 +147,7 @@ class Sequencer:
             return self._stage(one, group, now_ms)
         if isinstance(verdict, Refusal):
             return verdict
-        if _entry(verdict, group)[0][_HEADER_AT] == one.statement.header:
+        if _leaf(verdict, group)[0][_HEADER_AT] == one.statement.header:
             return _Held(verdict)
         chain = self._chains.epoch(one.header.author, one.header.epoch)
         return fork(one.header.sequence, 0 if chain is None else len(chain.indices))
@@ -181,8 +181,8 @@ class Sequencer:
         self.size = group.first + len(group.entries)
         self._newest_ms = now_ms
 
-    def _logged_before(self, statements: Iterable[Screened | Refusal]) -> dict[int, Entry]:
-        """Return the entries that hold places which statements claim again."""
+    def _logged_before(self, statements: Iterable[Screened | Refusal]) -> dict[int, Leaf]:
+        """Return the leaves that hold places which statements claim again."""
         claimed: list[int] = []
         for one in statements:
             if isinstance(one, Screened):
@@ -190,7 +190,7 @@ class Sequencer:
                 if chain is not None and one.header.sequence < len(chain.indices):
                     claimed.append(chain.indices[one.header.sequence])
         claimed.sort()
-        found: dict[int, Entry] = {}
+        found: dict[int, Leaf] = {}
         while claimed:
             start = claimed[0]
             beyond = next(
@@ -198,15 +198,22 @@ class Sequencer:
                 len(claimed),
             )
             end = claimed[beyond - 1] + 1
-            found.update(enumerate(self._journal.read(start, end), start))
+            found.update(enumerate(self._journal.leaves(start, end), start))
+            if end - 1 not in found:
+                raise JournalError(
+                    "JOURNAL_DAMAGED", f"the journal lost record {end - 1}: bring a copy back"
+                )
             del claimed[:beyond]
         return found
 
 
-def _entry(index: int, group: _Group) -> Entry:
-    return group.entries[index - group.first] if index >= group.first else group.old[index]
+def _leaf(index: int, group: _Group) -> Leaf:
+    if index < group.first:
+        return group.old[index]
+    record, stored = group.entries[index - group.first]
+    return record, stored is not None
 
 
 def _receipt(held: _Held, group: _Group) -> Logged:
-    record, stored = _entry(held.index, group)
-    return Logged(held.index, record, stored is not None)
+    record, body_held = _leaf(held.index, group)
+    return Logged(held.index, record, body_held)

@@ -8,13 +8,15 @@ from typing import Protocol
 
 Entry = tuple[bytes, bytes | None]
 """A record's bytes, and the stored body; ``None`` when it is not held."""
+Leaf = tuple[bytes, bool]
+"""A record's bytes, and whether its body is held."""
 
 
 class Journal(Protocol):
     """One log's journal. One thread appends while others read.
 
-    Every method raises :class:`JournalError` when the storage fails; then nothing of the call took effect, as far as
-    the journal knows. ``size`` tells for certain.
+    Every method raises :class:`JournalError` when the storage fails, or holds what was never written; then nothing of
+    the call took effect, as far as the journal knows. ``size`` tells for certain.
     """
 
     def size(self) -> int:
@@ -29,10 +31,10 @@ class Journal(Protocol):
         ...
 
     def read(self, start: int, end: int) -> Iterator[Entry]:
-        """Yield the entries [start, end); fewer when the journal ends before."""
+        """Yield the entries [start, end); fewer when the journal ends before. No other body is read."""
         ...
 
-    def records(self, start: int, end: int) -> Iterator[bytes]:
+    def leaves(self, start: int, end: int) -> Iterator[Leaf]:
         """Yield the records [start, end), their bodies unread; fewer when the journal ends before."""
         ...
 

@@ -1,34 +1,43 @@
 """A journal in one SQLite file: write-ahead log, ``synchronous=FULL``, one row a group.
 
-A group is one blob of records and one of bodies: rows of their own would cost several times as much. Bodies are laid
-out as a body bundle.
+A group is a blob of records, one of their bodies' lengths (big-endian uint32 each, 2^32-1 for a body that is not held),
+and one of the bodies, end to end: rows of their own would cost several times as much. Of records and bodies only the
+part that is asked for is read.
 """
 
 import sqlite3
+import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
 from ledger.errors import ForkError, JournalError
-from ledger.journal.interface import Entry
-from statements.body_bundle import decode_body_bundle, encode_body_bundle
+from ledger.journal.interface import Entry, Leaf
 from statements.record import RECORD_LENGTH
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS groups (
-    first INTEGER PRIMARY KEY, count INTEGER NOT NULL, records BLOB NOT NULL, bodies BLOB NOT NULL
+    first INTEGER PRIMARY KEY,
+    count INTEGER NOT NULL,
+    records BLOB NOT NULL,
+    lengths BLOB NOT NULL,
+    bodies BLOB NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS signed (id INTEGER PRIMARY KEY CHECK (id = 0), note BLOB NOT NULL) STRICT;
 """
 _PAGE: Final = 16_384
 _CHECKPOINT_PAGES: Final = 4_096
+_SIZE: Final = "SELECT first + count FROM groups ORDER BY first DESC LIMIT 1"
 _GROUP: Final = """
-SELECT first, count, {columns} FROM groups
+SELECT first, count, length(records), lengths, length(bodies) FROM groups
 WHERE first = (SELECT max(first) FROM groups WHERE first <= ?)
 """
+_NOT_HELD: Final = 2**32 - 1
 
 T = TypeVar("T")
+_Group = tuple[int, bytes, tuple[int, ...], int]
+"""A part of a group: the index of the group's first record; records; the lengths of their bodies; where those begin."""
 
 
 class SqliteJournal:
@@ -53,48 +62,54 @@ class SqliteJournal:
 
     def size(self) -> int:
         """See :class:`Journal`."""
-        row = self._select("SELECT first + count FROM groups ORDER BY first DESC LIMIT 1", ())
+        with self._reading:
+            row = self._run(lambda: self._reader.execute(_SIZE).fetchone())
         return 0 if row is None else int(row[0])
 
     def append(self, first: int, entries: Sequence[Entry]) -> None:
         """See :class:`Journal`."""
+        bodies = [body for _, body in entries]
         row = (
             first,
             len(entries),
             b"".join([record for record, _ in entries]),
-            encode_body_bundle([body for _, body in entries]),
+            _pack([_NOT_HELD if body is None else len(body) for body in bodies]),
+            b"".join([body for body in bodies if body is not None]),
         )
 
         def write() -> None:
-            found = self._writer.execute(
-                "SELECT first + count FROM groups ORDER BY first DESC LIMIT 1"
-            ).fetchone()
+            found = self._writer.execute(_SIZE).fetchone()
             size = 0 if found is None else int(found[0])
             if size != first:
                 raise ForkError(
                     "JOURNAL_MOVED",
-                    f"{self._path} holds {size} records where {first} were expected: another ledger writes to it",
+                    f"{self._path} holds {size} records where {first} were expected: another ledger writes to it; "
+                    "stop one of them",
                 )
-            self._writer.execute("INSERT INTO groups VALUES (?, ?, ?, ?)", row)
+            self._writer.execute("INSERT INTO groups VALUES (?, ?, ?, ?, ?)", row)
 
         self._transact(write)
 
     def read(self, start: int, end: int) -> Iterator[Entry]:
         """See :class:`Journal`."""
-        for first, count, records, bodies in self._groups("records, bodies", start, end):
-            stored = decode_body_bundle(bodies, count)
-            for at in range(max(start - first, 0), min(end - first, count)):
-                yield records[at * RECORD_LENGTH : (at + 1) * RECORD_LENGTH], stored[at]
+        for first, records, lengths, begin in self._groups(start, end):
+            bodies = self._part("bodies", first, begin, sum(map(_held, lengths)))
+            at = 0
+            for place, length in enumerate(lengths):
+                to = at + _held(length)
+                yield _record(records, place), None if length == _NOT_HELD else bodies[at:to]
+                at = to
 
-    def records(self, start: int, end: int) -> Iterator[bytes]:
+    def leaves(self, start: int, end: int) -> Iterator[Leaf]:
         """See :class:`Journal`."""
-        for first, count, records, _ in self._groups("records, x''", start, end):
-            for at in range(max(start - first, 0), min(end - first, count)):
-                yield records[at * RECORD_LENGTH : (at + 1) * RECORD_LENGTH]
+        for _, records, lengths, _ in self._groups(start, end):
+            for place, length in enumerate(lengths):
+                yield _record(records, place), length != _NOT_HELD
 
     def signed(self) -> bytes | None:
         """See :class:`Journal`."""
-        row = self._select("SELECT note FROM signed", ())
+        with self._reading:
+            row = self._run(lambda: self._reader.execute("SELECT note FROM signed").fetchone())
         return None if row is None else bytes(row[0])
 
     def sign(self, expected: bytes | None, note: bytes) -> None:
@@ -129,38 +144,59 @@ class SqliteJournal:
             )
         )
 
-    def _groups(
-        self, columns: str, start: int, end: int
-    ) -> Iterator[tuple[int, int, bytes, bytes]]:
-        query = _GROUP.format(columns=columns)
+    def _groups(self, start: int, end: int) -> Iterator[_Group]:
+        """Yield the parts of groups that hold records [start, end)."""
         at = start
         while at < end:
-            row = self._select(query, (at,))
+            with self._reading:
+                row = self._run(lambda: self._reader.execute(_GROUP, (at,)).fetchone())  # noqa: B023
             if row is None or row[0] + row[1] <= at:
                 return
-            if len(row[2]) != row[1] * RECORD_LENGTH:
-                raise JournalError(
-                    "JOURNAL_DAMAGED", f"{self._path}: the group at {row[0]} has the wrong length"
-                )
-            yield row
-            at = row[0] + row[1]
-
-    def _select(self, query: str, values: tuple[int, ...]) -> tuple[int, int, bytes, bytes] | None:
-        with self._reading:
-            row: tuple[int, int, bytes, bytes] | None = self._run(
-                lambda: self._reader.execute(query, values).fetchone()
+            first, count, records, packed, bodies = row
+            if records != count * RECORD_LENGTH or len(packed) != count * 4:
+                raise self._damaged(first)
+            lengths = struct.unpack(f">{count}I", packed)
+            if sum(map(_held, lengths)) != bodies:
+                raise self._damaged(first)
+            some = range(at - first, min(end - first, count))
+            part = self._part(
+                "records", first, some.start * RECORD_LENGTH, len(some) * RECORD_LENGTH
             )
-            return row
+            begin = sum(map(_held, lengths[: some.start]))
+            yield first, part, lengths[some.start : some.stop], begin
+            at = first + count
+
+    def _part(self, column: str, first: int, begin: int, length: int) -> bytes:
+        """Return a part of one of a group's blobs."""
+
+        def read() -> bytes:
+            with self._reader.blobopen("groups", column, first, readonly=True) as blob:
+                blob.seek(begin)
+                return blob.read(length)
+
+        with self._reading:
+            return self._run(read) if length else b""
 
     def _transact(self, write: Callable[[], None]) -> None:
         with self._writing:
+            self._run(self._roll_back)
+            self._run(lambda: self._writer.execute("BEGIN IMMEDIATE"))
             try:
-                self._run(lambda: self._writer.execute("BEGIN IMMEDIATE"))
                 self._run(write)
                 self._run(lambda: self._writer.execute("COMMIT"))
             finally:
-                if self._writer.in_transaction:
-                    self._run(lambda: self._writer.execute("ROLLBACK"))
+                self._run(self._roll_back)
+
+    def _roll_back(self) -> None:
+        """Leave no transaction open that failed half-way."""
+        if self._writer.in_transaction:
+            self._writer.execute("ROLLBACK")
+
+    def _damaged(self, first: int) -> JournalError:
+        return JournalError(
+            "JOURNAL_DAMAGED",
+            f"{self._path}: the group at {first} has wrong lengths: bring a copy back, or a mirror's records",
+        )
 
     def _run(self, action: Callable[[], T]) -> T:
         try:
@@ -171,3 +207,16 @@ class SqliteJournal:
                 "STORAGE",
                 f"the journal {self._path} failed ({code}: {error}): free space or repair the disk, then try again",
             ) from error
+
+
+def _pack(lengths: Sequence[int]) -> bytes:
+    return struct.pack(f">{len(lengths)}I", *lengths)
+
+
+def _held(length: int) -> int:
+    """Return how many bytes a length stands for."""
+    return 0 if length == _NOT_HELD else length
+
+
+def _record(records: bytes, place: int) -> bytes:
+    return records[place * RECORD_LENGTH : (place + 1) * RECORD_LENGTH]
