@@ -1,10 +1,13 @@
 """``stillwatch demo``: the whole story on this machine."""
 
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 import click
 
@@ -50,6 +53,8 @@ def demo(context: click.Context, telemetry: Path | None, kept: Path | None, outp
     Example:
       stillwatch demo --keep /tmp/pause
     """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
     run = None if telemetry is None else read_run(telemetry)
     plot = simulated_plot() if run is None or telemetry is None else recorded_plot(telemetry, run)
     with (
@@ -61,6 +66,11 @@ def demo(context: click.Context, telemetry: Path | None, kept: Path | None, outp
     click.echo(ending.as_json(told, kept) if output == "json" else ending.as_text(told, kept))
     if not told.went_as_told:
         context.exit(NOT_AS_TOLD)
+
+
+def _end(signum: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - signal's signature
+    """Leave by the way that ends the children first."""
+    raise SystemExit(128 + signum)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -61,6 +62,16 @@ def as_text_commands(telling: Telling) -> list[list[str]]:
     return [line.split() for line in further(telling.kept) if line.startswith("stillwatch ")]
 
 
+def processes_with(words: str) -> list[str]:
+    """Return the command lines of running processes that hold ``words``."""
+    lines = [
+        path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        for path in Path("/proc").glob("[0-9]*/cmdline")
+        if path.exists()
+    ]
+    return [line for line in lines if words in line]
+
+
 def promises(telling: Telling) -> dict[str, bool]:
     rows = telling.outcome["promises"]
     assert isinstance(rows, list)
@@ -117,8 +128,7 @@ def test_every_line_about_telemetry_says_how_it_was_made(simulated: Telling) -> 
 
 def test_no_process_is_left_behind(simulated: Telling) -> None:
     assert simulated.status == 0
-    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
-    assert str(simulated.kept) not in listed.stdout
+    assert not processes_with(str(simulated.kept))
 
 
 def test_a_real_training_run_is_unresolved_and_its_interval_holds_the_truth(
@@ -144,6 +154,24 @@ def test_lines_of_the_recorded_story_are_labelled(recorded: Telling) -> None:
     for line in recorded.stderr.splitlines():
         if TELEMETRY_WORDS.search(line):
             assert LABEL.search(line), line
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_demo_that_is_stopped_takes_its_processes_with_it(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    kept = tmp_path / "kept"
+    command = [sys.executable, "-m", "stillwatch", "demo", "--keep", str(kept)]
+    demo = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    assert demo.stderr is not None
+    for line in demo.stderr:
+        if "enrols" in line:
+            break
+    assert processes_with(str(kept / "log"))
+    demo.send_signal(number)
+    demo.communicate(timeout=20)
+    assert demo.returncode != 0
+    assert not processes_with(str(kept))
 
 
 @pytest.mark.parametrize(

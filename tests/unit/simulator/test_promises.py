@@ -1,0 +1,122 @@
+"""What the story promises of its audit can be missed, and is then told and makes the demo fail."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from simulator.demo import ending
+from simulator.demo.auditing import Audit, describe, headline
+from simulator.demo.expectations import Expectations
+from simulator.demo.mlperf_run import TrainingRun
+from simulator.demo.narration import Narration
+from simulator.demo.promises import expect_recorded, expect_simulated
+from simulator.demo.simulated import simulated_plot
+from simulator.demo.story import Checked, Told
+from tests.unit.verifier.logbook import TRAINING, Pause, play
+from verifier.report.document import Document, to_document
+from verifier.ruleset import own_ruleset
+from verifier.verdict import conclude
+
+
+@pytest.fixture(scope="module")
+def pause() -> Pause:
+    return play({"borealis": TRAINING, "cygnus": None})
+
+
+@pytest.fixture(scope="module")
+def document(pause: Pause) -> Document:
+    evidence = pause.book.evidence()
+    return to_document(conclude(pause.book.text.encode(), evidence, pause.in_force, own_ruleset()))
+
+
+def expectations() -> Expectations:
+    return Expectations(Narration(io.StringIO()))
+
+
+def audit(document: Document, status: int = 1) -> Audit:
+    return Audit(document, b"", b"", status)
+
+
+def with_verdict(document: Document, party: str, verdict: str) -> Document:
+    rows = [
+        one.model_copy(update={"verdict": verdict}) if one.party == party else one
+        for one in document.parties
+    ]
+    return document.model_copy(update={"parties": rows})
+
+
+def test_an_audit_as_promised_meets_every_promise(document: Document) -> None:
+    found = expectations()
+    expect_simulated(audit(document), found)
+    assert found.missed == ()
+    assert len(found.kept) == 5
+
+
+@pytest.mark.parametrize(
+    ("party", "verdict"),
+    [("aurora", "unresolved"), ("borealis", "compliant"), ("cygnus", "compliant")],
+)
+def test_another_verdict_is_a_promise_missed(document: Document, party: str, verdict: str) -> None:
+    found = expectations()
+    expect_simulated(audit(with_verdict(document, party, verdict)), found)
+    assert [one.found for one in found.missed] == [verdict]
+
+
+def test_another_exit_status_is_a_promise_missed(document: Document) -> None:
+    found = expectations()
+    expect_simulated(audit(document, status=0), found)
+    assert [one.promise for one in found.missed] == ["the audit exits 1: a violation"]
+
+
+def test_truth_outside_the_interval_is_a_promise_missed(document: Document) -> None:
+    run = TrainingRun(0, 600_000, 1, 10**14, 10.0)
+    found = expectations()
+    expect_recorded(audit(document), run, Narration(io.StringIO()), found)
+    assert "the interval holds the truth" in {one.promise for one in found.missed}
+
+
+def told(document: Document, found: Expectations) -> Told:
+    checked = Checked("rehearsal.example/x", 12, 11, 0)
+    return Told(
+        simulated_plot(), (), audit(document), checked, tuple(found.kept), {"Fact": 2, "Reply": 1}
+    )
+
+
+def test_the_end_lists_what_was_missed_and_does_not_go_as_told(document: Document) -> None:
+    found = expectations()
+    found.expect("the moon is full", met=False, found="new moon")
+    story = told(document, found)
+    assert not story.went_as_told
+    assert "NOT MET: the moon is full; found: new moon" in ending.as_text(story, None)
+    assert json.loads(ending.as_json(story, None))["promises"] == [
+        {"promise": "the moon is full", "found": "new moon", "met": False}
+    ]
+
+
+def test_the_end_says_what_was_verified_concluded_and_not_known(
+    document: Document, tmp_path: Path
+) -> None:
+    found = expectations()
+    found.expect("all is well", met=True, found="well")
+    text = ending.as_text(told(document, found), tmp_path)
+    for words in (
+        "12 records and 11 bodies of rehearsal.example/x",
+        "2 Fact, 1 Reply",
+        "1 of 1 promises",
+        "COMPLIANT",
+        "VIOLATION",
+        "no witness has to cosign it",
+        "not detectable here",
+        f"stillwatch ledger fsck {tmp_path}/log",
+    ):
+        assert words in text
+    assert "--keep DIR" in ending.as_text(told(document, found), None)
+
+
+def test_every_verdict_says_how_its_telemetry_was_made(document: Document) -> None:
+    for party in document.parties:
+        label = "(simulated)" if party.telemetry else "(no telemetry)"
+        assert label in headline(party)
+        assert label in describe(party)[0]
