@@ -7,8 +7,6 @@ time for which the party was a member. Nothing is *kept* on a log that is not kn
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
-from typing import Final
 
 from verifier.accounts.chips import ChipTable
 from verifier.accounts.columns import Windows
@@ -21,14 +19,11 @@ from verifier.accounts.obligations import (
     assess_training_cap,
 )
 from verifier.accounts.party import PartyAccount, account_nodes, sum_up
-from verifier.agreement.events import Acceded, Event, Withdrawn
+from verifier.agreement.events import Event
 from verifier.agreement.lifecycle import AgreementState, StageSpan, replay, stage_spans
 from verifier.agreement.model import Agreement, Measure, Obligation, Scope, Trust
 from verifier.checks.interface import Duty, Span
 from verifier.evidence.windows import PartyWindows
-
-_FEW: Final = 1_000
-"""Events of membership beyond which instants are not combined: an agreement has at most a hundred parties."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,34 +50,10 @@ def read_calendar(agreement: Agreement, events: Sequence[Event], as_of_ms: int) 
     return Calendar(
         state=state,
         stages=stage_spans(state),
-        members=_memberships(agreement, events, as_of_ms),
+        members=state.memberships,
         known_until_ms=as_of_ms,
         grace_ms=agreement.pins.late_grace_ms,
     )
-
-
-def _memberships(
-    agreement: Agreement, events: Sequence[Event], as_of_ms: int
-) -> Mapping[str, tuple[Span, ...]]:
-    """Return when each party was a member.
-
-    Membership changes only when somebody accedes or gives notice, when notice is over, and when a loss has lasted for
-    the cure period: those instants are all tried.
-    """
-    said = [event for event in events if isinstance(event, Acceded | Withdrawn)][:_FEW]
-    at = 0
-    instants: set[int] = set()
-    for event in said:
-        at = max(at, event.at_ms)
-        for notice in (0, agreement.withdrawal_notice_ms):
-            for cure in (0, agreement.membership_cure_ms):
-                instants.add(at + notice + cure)
-    edges = sorted(instant for instant in instants if instant < as_of_ms)
-    found: dict[str, list[Span]] = {party.id: [] for party in agreement.parties}
-    for start, end in pairwise([*edges, as_of_ms]):
-        for party in replay(agreement, events, start).members:
-            found[party].append((start, end))
-    return {party: tuple(_joined(spans)) for party, spans in found.items()}
 
 
 def duty_spans(
@@ -160,10 +131,12 @@ class _Assessor:
         judge = self._judge_floor if obligation.measure is Measure.COVERAGE else self._judge_cap
         worst = max(
             (judge(obligation, spans, group) for group in self._groups(obligation.scope)),
-            key=_badness,
+            key=lambda one: _badness(one, obligation.measure),
         )
         outcome, reason = worst.outcome, None
-        if outcome is not Outcome.VIOLATED and not self.calendar.assessable(self.period):
+        # What is proved needs no more of the log; that something is missing does, since it may still come in time.
+        proved = outcome is Outcome.VIOLATED and obligation.measure is not Measure.COVERAGE
+        if not proved and not self.calendar.assessable(self.period):
             outcome = Outcome.UNRESOLVED
             reason = (
                 "the log is not known far enough: a tick is wanted past the period's end and the grace of "
@@ -251,8 +224,10 @@ class _Assessor:
         return "the floor is missed, and may still be cured"
 
 
-def _badness(assessment: Assessment) -> tuple[int, float]:
-    """Order assessments, worst last: violated, unresolved, kept; then by what was measured."""
+def _badness(assessment: Assessment, measure: Measure) -> tuple[int, float]:
+    """Order assessments, worst last: violated, unresolved, kept; then by the most of a cap, the least of a floor."""
     rank = {Outcome.KEPT: 0, Outcome.UNRESOLVED: 1, Outcome.VIOLATED: 2}[assessment.outcome]
-    beyond = assessment.measured_upper
-    return rank, -math.inf if math.isnan(beyond) else beyond
+    measured = assessment.measured_upper
+    if math.isnan(measured):
+        return rank, -math.inf
+    return rank, -measured if measure is Measure.COVERAGE else measured

@@ -256,7 +256,10 @@ class _Gatherer:
             name=enrolment.name,
             chips=min(enrolment.chips, MOST_CHIPS),
             chip_model=model,
-            accounted_from_ms=_ACCOUNTED_FROM_LOGGED if from_ms is None else from_ms,
+            # No date lies beyond, and columns hold no larger number.
+            accounted_from_ms=_ACCOUNTED_FROM_LOGGED
+            if from_ms is None
+            else min(from_ms, MAX_TIME_MS),
             index=index,
         )
         known = self.enrolled.get((key.key_id, party.id))

@@ -283,6 +283,17 @@ class Logbook:
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_bytes(data)
 
+    def copy(self) -> "Logbook":
+        """Return a log that may go on while this one stays."""
+        return replace(
+            self,
+            records=list(self.records),
+            bodies=list(self.bodies),
+            ids=list(self.ids),
+            people={name: replace(who) for name, who in self.people.items()},
+            nodes={name: replace(node) for name, node in self.nodes.items()},
+        )
+
     def without(self, *indices: int) -> "Logbook":
         """Return a log that never held some records; its ticks are of the whole log and left out."""
         kept = [at for at in range(len(self.records)) if at not in indices]

@@ -1,5 +1,4 @@
 import hashlib
-from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -10,6 +9,7 @@ from protos.stillwatch.statement.v1 import governance_pb2, identity_pb2, log_pb2
 from statements.header import decode_header
 from statements.kinds import Kind
 from statements.record import decode_record
+from tests.unit.verifier.auditing import audit, outcomes, party_of, verdict_on
 from tests.unit.verifier.logbook import (
     IDLE,
     MINUTE,
@@ -29,25 +29,9 @@ from verifier.checks.interface import Severity
 from verifier.cli import verdict_message
 from verifier.report.document import encode_document, to_document
 from verifier.ruleset import Ruleset, read_ruleset
-from verifier.verdict import AuditError, Conclusion, PartyVerdict, Verdict, conclude
+from verifier.verdict import AuditError, Conclusion
 
 C = Conclusion
-
-
-def _audit(book: Logbook, period: tuple[int, int], ruleset: Ruleset) -> Verdict:
-    return conclude(book.text.encode(), book.evidence(), period, ruleset)
-
-
-def _party(verdict: Verdict, name: str) -> PartyVerdict:
-    return next(party for party in verdict.parties if party.party == name)
-
-
-def _of(pause: Pause, ruleset: Ruleset, name: str) -> PartyVerdict:
-    return _party(_audit(pause.book, pause.in_force, ruleset), name)
-
-
-def _outcomes(party: PartyVerdict) -> Mapping[str, Outcome]:
-    return {duty.obligation.id: duty.outcome for duty in party.duties}
 
 
 # ------------------------------------------------------------------------------------------ the story
@@ -56,7 +40,7 @@ def _outcomes(party: PartyVerdict) -> Mapping[str, Outcome]:
 def test_the_idle_comply_the_trainer_violates_and_the_silent_is_not_assessed(
     pause: Pause, ruleset: Ruleset
 ) -> None:
-    verdict = _audit(pause.book, pause.in_force, ruleset)
+    verdict = audit(pause.book, pause.in_force, ruleset)
     assert {party.party: party.conclusion for party in verdict.parties} == {
         "aurora": C.COMPLIANT,
         "borealis": C.VIOLATION,
@@ -70,7 +54,7 @@ def test_the_trainers_lower_bound_is_what_its_activity_proves(
     pause: Pause, ruleset: Ruleset
 ) -> None:
     """0.375 (TF32 not excluded) x 0.45 x K16 x 1.755 GHz, 16 chips, 600 s."""
-    account = _of(pause, ruleset, "borealis").account
+    account = verdict_on(pause, ruleset, "borealis").account
     assert account.lower_flop == pytest.approx(
         0.375 * 0.45 * 540_672 * 1.755e9 * 16 * 600, rel=1e-6
     )
@@ -79,9 +63,9 @@ def test_the_trainers_lower_bound_is_what_its_activity_proves(
 def test_a_silence_is_a_violation_once_its_cure_period_is_over(ruleset: Ruleset) -> None:
     cured = {"obligations.coverage-floor.cure": '"1 min"'}
     pause = play({"cygnus": None}, terms=cured)
-    party = _of(pause, ruleset, "cygnus")
+    party = verdict_on(pause, ruleset, "cygnus")
     assert party.conclusion is C.VIOLATION
-    assert _outcomes(party) == {
+    assert outcomes(party) == {
         "training-cap": Outcome.UNRESOLVED,
         "coverage-floor": Outcome.VIOLATED,
     }
@@ -89,17 +73,17 @@ def test_a_silence_is_a_violation_once_its_cure_period_is_over(ruleset: Ruleset)
 
 def test_power_alone_never_violates_a_cap_on_flop(ruleset: Ruleset) -> None:
     pause = play({"borealis": POWER_ONLY}, terms={"obligations.training-cap.limit": '"1 FLOP"'})
-    party = _of(pause, ruleset, "borealis")
+    party = verdict_on(pause, ruleset, "borealis")
     assert party.account.lower_flop == 0
     assert party.account.upper_flop > 1
-    assert _outcomes(party)["training-cap"] is Outcome.UNRESOLVED
+    assert outcomes(party)["training-cap"] is Outcome.UNRESOLVED
     assert party.conclusion in {C.UNRESOLVED, C.ANOMALY}
     assert next(d for d in party.duties).assessment.would_resolve is not None
 
 
 def test_the_same_inputs_give_the_same_bytes(pause: Pause, ruleset: Ruleset) -> None:
     first, second = (
-        encode_document(to_document(_audit(pause.book, pause.in_force, ruleset))) for _ in range(2)
+        encode_document(to_document(audit(pause.book, pause.in_force, ruleset))) for _ in range(2)
     )
     assert first == second
 
@@ -130,7 +114,7 @@ def test_no_missing_body_makes_anybody_compliant(
 ) -> None:
     gone = data.draw(st.sets(st.sampled_from(_windows_in(doubtful)), min_size=1))
     bodies = [None if at in gone else body for at, body in enumerate(doubtful.book.bodies)]
-    verdict = _audit(replace(doubtful.book, bodies=bodies), doubtful.in_force, ruleset)
+    verdict = audit(replace(doubtful.book, bodies=bodies), doubtful.in_force, ruleset)
     assert C.COMPLIANT not in {party.conclusion for party in verdict.parties}
 
 
@@ -141,7 +125,7 @@ def test_no_missing_window_makes_anybody_compliant(
 ) -> None:
     """The ledger itself drops windows, and signs ticks over what is left."""
     gone = data.draw(st.sets(st.sampled_from(_windows_in(doubtful)), min_size=1))
-    verdict = _audit(_reticked(doubtful.book, gone), doubtful.in_force, ruleset)
+    verdict = audit(_reticked(doubtful.book, gone), doubtful.in_force, ruleset)
     assert C.COMPLIANT not in {party.conclusion for party in verdict.parties}
 
 
@@ -173,16 +157,16 @@ def test_an_honest_party_is_compliant_only_while_its_coverage_is_at_the_floor(
 ) -> None:
     honest = play({}, terms={"obligations.coverage-floor.limit": '"90 %"'})
     mine = [
-        at for at in _windows_in(honest) if _author(honest.book, at) in _authors(honest, "aurora")
+        at for at in _windows_in(honest) if author_at(honest.book, at) in _authors(honest, "aurora")
     ]
     for count, expected in ((2, C.COMPLIANT), (3, C.UNRESOLVED), (20, C.NOT_ASSESSED)):
         gone = set(mine[:count])
         bodies = [None if at in gone else body for at, body in enumerate(honest.book.bodies)]
-        verdict = _audit(replace(honest.book, bodies=bodies), honest.in_force, ruleset)
-        assert _party(verdict, "aurora").conclusion is expected
+        verdict = audit(replace(honest.book, bodies=bodies), honest.in_force, ruleset)
+        assert party_of(verdict, "aurora").conclusion is expected
 
 
-def _author(book: Logbook, index: int) -> bytes:
+def author_at(book: Logbook, index: int) -> bytes:
     return decode_header(decode_record(book.records[index]).header).author
 
 
@@ -197,21 +181,21 @@ def test_a_hole_in_a_chain_leaves_doubt_even_when_coverage_is_at_its_floor(
         next(
             at
             for at in _windows_in(honest)
-            if _author(honest.book, at) in _authors(honest, "aurora")
+            if author_at(honest.book, at) in _authors(honest, "aurora")
         )
     }
-    verdict = _audit(_reticked(honest.book, gone), honest.in_force, ruleset)
-    party = _party(verdict, "aurora")
+    verdict = audit(_reticked(honest.book, gone), honest.in_force, ruleset)
+    party = party_of(verdict, "aurora")
     assert party.conclusion is C.UNRESOLVED
     assert "chain_gap" in {ruled.finding.check for ruled in party.findings}
 
 
 def test_a_body_that_is_not_its_headers_counts_as_missing(honest: Pause, ruleset: Ruleset) -> None:
     mine = [
-        at for at in _windows_in(honest) if _author(honest.book, at) in _authors(honest, "aurora")
+        at for at in _windows_in(honest) if author_at(honest.book, at) in _authors(honest, "aurora")
     ]
     bodies = [b"forged" if at in mine[:2] else body for at, body in enumerate(honest.book.bodies)]
-    party = _party(_audit(replace(honest.book, bodies=bodies), honest.in_force, ruleset), "aurora")
+    party = party_of(audit(replace(honest.book, bodies=bodies), honest.in_force, ruleset), "aurora")
     assert party.conclusion is C.UNRESOLVED
     assert party.account.coverage == pytest.approx(0.9)
 
@@ -228,7 +212,7 @@ def test_nothing_is_kept_before_a_tick_past_the_grace(honest: Pause, ruleset: Ru
     book = replace(
         honest.book, records=honest.book.records[: last + 1], bodies=honest.book.bodies[: last + 1]
     )
-    verdict = _audit(book, honest.in_force, ruleset)
+    verdict = audit(book, honest.in_force, ruleset)
     assert {party.conclusion for party in verdict.parties} == {C.UNRESOLVED}
     assert "tick is wanted" in (verdict.parties[0].duties[0].reason or "")
 
@@ -236,7 +220,7 @@ def test_nothing_is_kept_before_a_tick_past_the_grace(honest: Pause, ruleset: Ru
 def test_a_violation_needs_no_tick_past_the_grace(pause: Pause, ruleset: Ruleset) -> None:
     """What is proved stays proved, however far the log is known."""
     end = pause.in_force[1] + 60 * MINUTE
-    party = _party(_audit(pause.book, (pause.in_force[0], end), ruleset), "borealis")
+    party = party_of(audit(pause.book, (pause.in_force[0], end), ruleset), "borealis")
     assert party.conclusion is C.VIOLATION
 
 
@@ -256,16 +240,16 @@ def _late(conduct: Work) -> Pause:
 
 
 def test_late_windows_convict(ruleset: Ruleset) -> None:
-    party = _of(_late(TRAINING), ruleset, "borealis")
+    party = verdict_on(_late(TRAINING), ruleset, "borealis")
     assert party.conclusion is C.VIOLATION
-    assert _outcomes(party)["training-cap"] is Outcome.VIOLATED
+    assert outcomes(party)["training-cap"] is Outcome.VIOLATED
 
 
 def test_late_windows_do_not_acquit(ruleset: Ruleset) -> None:
-    party = _of(_late(IDLE), ruleset, "borealis")
+    party = verdict_on(_late(IDLE), ruleset, "borealis")
     assert party.account.coverage == 0
     assert party.conclusion is C.VIOLATION  # of the floor under coverage: the cure period is over
-    assert _outcomes(party)["training-cap"] is Outcome.UNRESOLVED
+    assert outcomes(party)["training-cap"] is Outcome.UNRESOLVED
     assert "late" in {ruled.finding.check for ruled in party.findings}
 
 
@@ -283,10 +267,10 @@ def test_lateness_for_want_of_ticks_is_unresolved(ruleset: Ruleset) -> None:
     book.now_ms = pause.in_force[1] + 60 * MINUTE
     book.people["ledger"] = replace(book.people["ledger"], author=None)
     book.tick()
-    verdict = _audit(book, pause.in_force, ruleset)
+    verdict = audit(book, pause.in_force, ruleset)
     assert {party.conclusion for party in verdict.parties} <= {C.UNRESOLVED, C.NOT_ASSESSED}
     for party in verdict.parties:
-        assert _outcomes(party)["coverage-floor"] is Outcome.UNRESOLVED
+        assert outcomes(party)["coverage-floor"] is Outcome.UNRESOLVED
     assert "ticks_missing" in {finding.check for finding in verdict.ledger_findings}
 
 
@@ -296,21 +280,17 @@ def test_a_log_without_ticks_shows_nothing(honest: Pause, ruleset: Ruleset) -> N
         for at, entry in enumerate(honest.book.records)
         if decode_header(decode_record(entry).header).kind == Kind.TICK
     ]
-    verdict = _audit(honest.book.without(*ticks), honest.in_force, ruleset)
+    verdict = audit(honest.book.without(*ticks), honest.in_force, ruleset)
     assert {party.conclusion for party in verdict.parties} == {C.NOT_ASSESSED}
 
 
 def test_no_party_is_compliant_by_a_log_that_contradicts_itself(
     honest: Pause, ruleset: Ruleset
 ) -> None:
-    book = replace(
-        honest.book,
-        records=list(honest.book.records), bodies=list(honest.book.bodies), ids=list(honest.book.ids),
-        people={name: replace(who) for name, who in honest.book.people.items()},
-    )  # fmt: skip
+    book = honest.book.copy()
     note = sign_checkpoint(Checkpoint(book.origin, 9, bytes(32)), book.signer)
     book.say("ledger", log_pb2.Tick(checkpoint=note, time=book.now_ms))
-    verdict = _audit(book, honest.in_force, ruleset)
+    verdict = audit(book, honest.in_force, ruleset)
     assert {party.conclusion for party in verdict.parties} == {C.UNRESOLVED}
     (finding,) = verdict.ledger_findings
     assert finding.notes == (note, book.prefix().note) or finding.notes[0] == note
@@ -321,7 +301,7 @@ def test_no_party_is_compliant_by_a_log_that_contradicts_itself(
 
 def test_chips_that_were_declared_and_not_enrolled_are_missing(ruleset: Ruleset) -> None:
     pause = play({}, terms={"parties.aurora.declared_h100e": '"32 H100e"'})
-    party = _of(pause, ruleset, "aurora")
+    party = verdict_on(pause, ruleset, "aurora")
     assert party.account.coverage == pytest.approx(0.5)
     assert party.conclusion is C.UNRESOLVED
 
@@ -333,13 +313,13 @@ def test_a_party_that_enrolled_nothing_is_never_compliant(ruleset: Ruleset) -> N
     keys = {book.nodes[name].key.key_id for name in nodes}
     gone = {
         at for at, entry in enumerate(book.records)
-        if _author(book, at) in keys
+        if author_at(book, at) in keys
         or (
             decode_header(decode_record(entry).header).kind == Kind.ENROLMENT
-            and _author(book, at) == book.people["cygnus"].key.key_id
+            and author_at(book, at) == book.people["cygnus"].key.key_id
         )
     }  # fmt: skip
-    party = _party(_audit(_reticked(book, gone), pause.in_force, ruleset), "cygnus")
+    party = party_of(audit(_reticked(book, gone), pause.in_force, ruleset), "cygnus")
     assert party.nodes == 0
     assert party.conclusion in {C.NOT_ASSESSED, C.UNRESOLVED}
 
@@ -349,7 +329,7 @@ def test_nothing_is_owed_outside_the_stages_of_an_obligation(
 ) -> None:
     """Borealis trained through the wind-down, when only coverage was owed."""
     before = (T0, pause.in_force[0])
-    party = _party(_audit(pause.book, before, ruleset), "borealis")
+    party = party_of(audit(pause.book, before, ruleset), "borealis")
     assert [duty.obligation.id for duty in party.duties] == ["coverage-floor"]
     (duty,) = party.duties
     assert duty.spans == ((pause.in_force[0] - 2 * MINUTE, pause.in_force[0]),)
@@ -368,13 +348,13 @@ def test_who_did_not_accede_owes_nothing_and_is_not_assessed(ruleset: Ruleset) -
     cygnus = book.people["cygnus"].key.key_id
     gone = {
         at for at, entry in enumerate(book.records)
-        if _author(book, at) == cygnus
+        if author_at(book, at) == cygnus
         and decode_header(decode_record(entry).header).kind == Kind.ACCESSION
     }  # fmt: skip
-    verdict = _audit(_reticked(book, gone), pause.in_force, ruleset)
-    assert _party(verdict, "aurora").conclusion is C.COMPLIANT
-    assert _party(verdict, "cygnus").conclusion is C.NOT_ASSESSED
-    assert not _party(verdict, "cygnus").duties
+    verdict = audit(_reticked(book, gone), pause.in_force, ruleset)
+    assert party_of(verdict, "aurora").conclusion is C.COMPLIANT
+    assert party_of(verdict, "cygnus").conclusion is C.NOT_ASSESSED
+    assert not party_of(verdict, "cygnus").duties
 
 
 def test_recorded_telemetry_is_no_evidence_outside_a_rehearsal(ruleset: Ruleset) -> None:
@@ -395,150 +375,18 @@ def test_recorded_telemetry_is_no_evidence_outside_a_rehearsal(ruleset: Ruleset)
     book.join(node, telemetry=identity_pb2.TELEMETRY_SIMULATED)
     for _ in range(8):
         book.minute({})
-    found = _party(_audit(book, (start, start + 4 * MINUTE), ruleset), "aurora")
+    found = party_of(audit(book, (start, start + 4 * MINUTE), ruleset), "aurora")
     assert found.account.coverage == 0
     assert found.telemetry == ("live", "simulated")
     refused = [r.finding for r in found.findings if r.finding.check == "windows_refused"]
     assert [finding.severity for finding in refused] == [Severity.DOUBT]
 
 
-# ---------------------------------------------------------------------------------------------- rulings
-
-
-def _rule(pause: Pause, ruleset: Ruleset, outcome: int, party: str = "borealis") -> Verdict:
-    """Publish the verdict, have two judges rule on the party's finding, and audit again."""
-    return _audit(_ruled(pause, ruleset, outcome, party), pause.in_force, ruleset)
-
-
-def _ruled(pause: Pause, ruleset: Ruleset, outcome: int, party: str = "borealis") -> Logbook:
-    """Return the log with the verdict, and two judges' rulings on each of the party's findings."""
-    book = replace(
-        pause.book,
-        records=list(pause.book.records), bodies=list(pause.book.bodies), ids=list(pause.book.ids),
-        people={name: replace(who) for name, who in pause.book.people.items()},
-    )  # fmt: skip
-    verdict = _audit(book, pause.in_force, ruleset)
-    data = encode_document(to_document(verdict))
-    said = book.sign(book.people["auditor"], verdict_message(verdict, data))
-    book.log(said)
-    for finding in _party(verdict, party).open_findings:
-        for judge in ("judge-tanaka", "judge-adeyemi"):
-            book.say(
-                judge,
-                governance_pb2.Ruling(
-                    finding=finding, verdict=said.id, party=party, reason="seen",
-                    outcome=governance_pb2.Ruling.Outcome.ValueType(outcome), agreement=book.pins.digest,
-                ),
-            )  # fmt: skip
-    book.now_ms += 20_000
-    book.tick()
-    book.now_ms -= 20_000
-    return book
-
-
-def test_a_ruling_closes_a_finding_and_is_shown(pause: Pause, ruleset: Ruleset) -> None:
-    for outcome, expected in (
-        (governance_pb2.Ruling.OUTCOME_UPHELD, C.VIOLATION),
-        (governance_pb2.Ruling.OUTCOME_DISMISSED, C.COMPLIANT),
-        (governance_pb2.Ruling.OUTCOME_REMEDIED, C.COMPLIANT),
-    ):
-        party = _party(_rule(pause, ruleset, outcome), "borealis")
-        assert party.conclusion is expected
-        assert [r.ruling is not None for r in party.findings] == [True]
-        assert party.open_findings == ()
-
-
-def test_a_ruling_turns_an_anomaly_into_a_violation(ruleset: Ruleset) -> None:
-    impossible = Work(power_w=70.0, tensor=0.0, utilisation=0.0, clock_mhz=9_000.0)
-    pause = play(
-        {"borealis/1": impossible}, terms={"obligations.training-cap.limit": '"1e22 FLOP"'}
-    )
-    assert _of(pause, ruleset, "borealis").conclusion is C.ANOMALY
-    ruled = _rule(pause, ruleset, governance_pb2.Ruling.OUTCOME_UPHELD)
-    assert _party(ruled, "borealis").conclusion is C.VIOLATION
-    dismissed = _rule(pause, ruleset, governance_pb2.Ruling.OUTCOME_DISMISSED)
-    assert _party(dismissed, "borealis").conclusion is C.COMPLIANT
-
-
-def _longer(book: Logbook, conduct: Mapping[str, Work | None], minutes: int) -> int:
-    """Let a log go on, then past the grace; return when the conduct ended."""
-    for _ in range(minutes):
-        book.minute(conduct)
-    end = book.now_ms
-    for _ in range(4):
-        book.minute({})
-    return end
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "check"),
-    [
-        (None, None, "coverage_silence"),
-        (TRAINING, TRAINING, "training_cap"),
-        (Work(tensor=1.5), Work(tensor=1.5), "impossible_values"),
-        (Work(clock_mhz=4_000.0), Work(clock_mhz=4_000.0), "impossible_values"),
-    ],
-)
-def test_a_ruling_excuses_nothing_that_came_after_what_it_was_about(
-    ruleset: Ruleset, before: Work | None, after: Work | None, check: str
-) -> None:
-    terms = {
-        "obligations.coverage-floor.cure": '"1 min"',
-        "obligations.training-cap.limit": '"1e17 FLOP"'
-        if check == "training_cap"
-        else '"1e23 FLOP"',
-        "stages.min_dwell": '"2 h"',
-    }
-    pause = play({}, minutes=0, after=0, terms=terms)
-    book, start = pause.book, pause.book.now_ms
-    _longer(book, {"borealis/0": before}, 4)
-    first = Pause(book, (start, book.now_ms - 4 * MINUTE))
-    assert check in {r.finding.check for r in _of(first, ruleset, "borealis").findings}
-    dismissed = _rule(first, ruleset, governance_pb2.Ruling.OUTCOME_DISMISSED)
-    assert _party(dismissed, "borealis").conclusion is C.COMPLIANT
-    ruled = _ruled(first, ruleset, governance_pb2.Ruling.OUTCOME_DISMISSED)
-    end = _longer(ruled, {"borealis/0": after}, 6)
-    party = _of(Pause(ruled, (start, end)), ruleset, "borealis")
-    assert party.conclusion in {C.VIOLATION, C.ANOMALY}
-    assert check in {r.finding.check for r in party.findings if r.awaits_ruling}
-
-
-def test_a_ruling_lasts_while_nothing_is_added_to_what_it_was_about(ruleset: Ruleset) -> None:
-    terms = {"obligations.coverage-floor.cure": '"1 min"', "stages.min_dwell": '"2 h"'}
-    pause = play({}, minutes=0, after=0, terms=terms)
-    book, start = pause.book, pause.book.now_ms
-    _longer(book, {"borealis/0": None}, 4)
-    first = Pause(book, (start, book.now_ms - 4 * MINUTE))
-    ruled = _ruled(first, ruleset, governance_pb2.Ruling.OUTCOME_DISMISSED)
-    end = _longer(ruled, {}, 6)
-    party = _of(Pause(ruled, (start, end)), ruleset, "borealis")
-    assert _outcomes(party)["coverage-floor"] is Outcome.VIOLATED
-    assert [r.ruling is not None for r in party.findings] == [True]
-    assert party.conclusion is C.COMPLIANT
-    assert [line for line in party.why if "dismissed" in line and "coverage-floor" in line]
-
-
-def test_finding_ids_do_not_change_when_the_log_goes_on(pause: Pause, ruleset: Ruleset) -> None:
-    first = _audit(pause.book, pause.in_force, ruleset)
-    longer = replace(
-        pause.book,
-        records=list(pause.book.records), bodies=list(pause.book.bodies), ids=list(pause.book.ids),
-        people={name: replace(who) for name, who in pause.book.people.items()},
-    )  # fmt: skip
-    longer.minute({"borealis": TRAINING, "cygnus": None})
-    second = _audit(longer, pause.in_force, ruleset)
-
-    def ids(verdict: Verdict) -> list[list[str]]:
-        return [[ruled.finding.id for ruled in party.findings] for party in verdict.parties]
-
-    assert ids(first) == ids(second)
-
-
 # ----------------------------------------------------------------------------------------- what it prints
 
 
 def test_a_verdict_says_what_it_rests_on(pause: Pause, ruleset: Ruleset) -> None:
-    verdict = _audit(pause.book, pause.in_force, ruleset)
+    verdict = audit(pause.book, pause.in_force, ruleset)
     assert verdict.ruleset == ruleset.digest
     assert verdict.agreement == hashlib.sha256(pause.book.text.encode()).digest()
     assert "operator's own word" in verdict.time
@@ -551,10 +399,10 @@ def test_a_verdict_says_what_it_rests_on(pause: Pause, ruleset: Ruleset) -> None
 def test_the_bodies_root_changes_with_any_body_that_was_used(
     pause: Pause, ruleset: Ruleset
 ) -> None:
-    verdict = _audit(pause.book, pause.in_force, ruleset)
+    verdict = audit(pause.book, pause.in_force, ruleset)
     bodies = list(pause.book.bodies)
     bodies[_windows_in(pause)[0]] = None
-    other = _audit(replace(pause.book, bodies=bodies), pause.in_force, ruleset)
+    other = audit(replace(pause.book, bodies=bodies), pause.in_force, ruleset)
     assert verdict.bodies_root != other.bodies_root
 
 
@@ -569,20 +417,20 @@ def test_an_agreement_that_names_another_chip_table_is_not_judged(
 ) -> None:
     pause = play({}, minutes=4, after=3, terms={"agreement.chip_table": f'"sha256:{"0" * 64}"'})
     with pytest.raises(AuditError) as caught:
-        _audit(pause.book, pause.in_force, ruleset)
+        audit(pause.book, pause.in_force, ruleset)
     assert caught.value.reason == "OTHER_CHIP_TABLE"
 
 
 def test_a_period_that_ends_before_it_starts_is_refused(honest: Pause, ruleset: Ruleset) -> None:
     with pytest.raises(AuditError) as caught:
-        _audit(honest.book, (T0, T0), ruleset)
+        audit(honest.book, (T0, T0), ruleset)
     assert caught.value.reason == "BAD_PERIOD"
 
 
 def test_the_logged_verdict_lists_only_findings_that_a_panel_rules_on(
     pause: Pause, ruleset: Ruleset
 ) -> None:
-    message = verdict_message(_audit(pause.book, pause.in_force, ruleset), b"{}")
+    message = verdict_message(audit(pause.book, pause.in_force, ruleset), b"{}")
     rows = {row.party: (row.conclusion, len(row.open_findings)) for row in message.parties}
     outcome = governance_pb2.PartyOutcome
     assert rows == {
