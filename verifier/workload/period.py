@@ -7,6 +7,7 @@ training may show none; what tells one job from many is coherence across nodes.
 """
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -26,7 +27,7 @@ CYCLES: Final = 5
 OVERSAMPLING: Final = 4
 """Frequencies tried for each that the series' length resolves."""
 LEAST_SAMPLES: Final = 16
-_BLOCK: Final = 256
+_BLOCK: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,27 +106,35 @@ def without_drift(series: Series, over_s: float = LONGEST_S) -> Series:
     return Series(times, watts - drift)
 
 
-def spectrum(series: Series, frequencies: Float64) -> Float64:
-    """Return the share of variance that a sinusoid of each frequency (Hz) explains, 0 to 1."""
+def spectrum(series: Series, first_hz: float, step_hz: float, count: int) -> Float64:
+    """Return the share of variance that a sinusoid of each of ``count`` frequencies explains, 0 to 1.
+
+    The frequencies are ``first_hz``, ``first_hz + step_hz`` and so on: with even steps all sums over samples are
+    products of one table of phases with a vector (the trigonometric sums of the papers above, at f and at 2f).
+    """
     times = series.times_s - series.times_s[0]
     values = series.watts - series.watts.mean()
     total = float(values @ values)
-    shares = np.zeros(len(frequencies))
+    samples = len(values)
+    shares = np.zeros(count)
     if total == 0:
         return shares
-    count = len(values)
-    for start in range(0, len(frequencies), _BLOCK):
-        angles = 2 * np.pi * np.outer(frequencies[start : start + _BLOCK], times)
-        cosine, sine = np.cos(angles), np.sin(angles)
-        c, s = cosine.mean(axis=1), sine.mean(axis=1)
-        yc, ys = cosine @ values, sine @ values
-        cc = (cosine * cosine).sum(axis=1) - count * c * c
-        ss = (sine * sine).sum(axis=1) - count * s * s
-        cs = (cosine * sine).sum(axis=1) - count * c * s
+    table = np.exp(2j * np.pi * step_hz * np.outer(np.arange(min(_BLOCK, count)), times))
+    doubled = table * table
+    for start in range(0, count, _BLOCK):
+        width = min(_BLOCK, count - start)
+        phase = np.exp(2j * np.pi * (first_hz + start * step_hz) * times)
+        mean = table[:width] @ phase / samples
+        twice = doubled[:width] @ (phase * phase)
+        product = table[:width] @ (phase * values)
+        cc = (samples + twice.real) / 2 - samples * mean.real**2
+        ss = (samples - twice.real) / 2 - samples * mean.imag**2
+        cs = twice.imag / 2 - samples * mean.real * mean.imag
+        yc, ys = product.real, product.imag
         determinant = cc * ss - cs * cs
         power = ss * yc * yc + cc * ys * ys - 2 * cs * yc * ys
-        sound = determinant > 1e-9 * count * count
-        shares[start : start + _BLOCK] = np.where(
+        sound = determinant > 1e-9 * samples * samples
+        shares[start : start + width] = np.where(
             sound, power / np.where(sound, determinant, 1.0) / total, 0.0
         )
     return np.clip(shares, 0.0, 1.0)
@@ -152,11 +161,11 @@ def strongest_line(series: Series) -> Line:
     if not np.any(flat.watts - flat.watts.mean()):
         raise SeriesError("CONSTANT", "power does not change")
     step = 1 / (OVERSAMPLING * length)
-    frequencies = np.arange(1 / longest, 1 / shortest, step)
-    shares = spectrum(flat, frequencies)
+    count = math.ceil((1 / shortest - 1 / longest) / step)
+    shares = spectrum(flat, 1 / longest, step, count)
     best = int(np.argmax(shares))
     return Line(
-        period_s=float(1 / frequencies[best]),
+        period_s=1 / (1 / longest + best * step),
         share=float(shares[best]),
         samples=len(series.times_s),
         shortest_s=shortest,
