@@ -1,0 +1,111 @@
+"""The page on the recording format says what the reader does."""
+
+import gzip
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from attestor.channels import CHIP_CHANNELS, NODE, NODE_CHANNELS, Channel, clean
+from attestor.errors import RecordingError
+from attestor.recording import RecordingHeader, RecordingReader
+from stillwatch import main as command
+
+PAGE = Path(__file__).parents[2] / "docs/recording-format.md"
+ROW = re.compile(r"^\| `(\w+)` \| (\S+) \| (none|read) \| (\S*) ?\| .+ \|$", re.MULTILINE)
+
+
+def section(heading: str) -> str:
+    text = PAGE.read_text()
+    found = re.search(rf"^#+ {heading}\n(.*?)(?=^#|\Z)", text, re.DOTALL | re.MULTILINE)
+    assert found is not None, heading
+    return found[1]
+
+
+def example(tmp_path: Path) -> Path:
+    found = re.search(r"```text\n(.*?)```", section("An example"), re.DOTALL)
+    assert found is not None
+    path = tmp_path / "example.csv.gz"
+    path.write_bytes(gzip.compress(found[1].encode()))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("heading", "channels"),
+    [("Channels of chips", CHIP_CHANNELS), ("Channels of the node", NODE_CHANNELS)],
+)
+def test_every_channel_is_listed_with_its_unit_its_zero_and_its_most(
+    heading: str, channels: tuple[Channel, ...]
+) -> None:
+    listed = [
+        (name, unit, zero == "none", limit(most))
+        for name, unit, zero, most in ROW.findall(section(heading))
+    ]
+    assert listed == [(c.name, c.unit, c.zero_is_missing, c.at_most) for c in channels]
+    for channel in channels:
+        assert (clean(channel.name, 0) is None) == channel.zero_is_missing
+
+
+def limit(written: str) -> float | None:
+    if not written:
+        return None
+    base, _, power = written.partition("^")
+    return float(base) ** int(power) if power else float(written)
+
+
+def test_the_header_has_the_fields_that_are_listed() -> None:
+    listed = re.findall(r"^\| `(\w+)` \| [a-z]", section("The header"), re.MULTILINE)
+    assert listed == ["format", *RecordingHeader.__slots__]
+
+
+def test_the_example_is_a_recording_and_reads_as_the_page_says(tmp_path: Path) -> None:
+    with RecordingReader(example(tmp_path)) as reader:
+        readings = [(one.time_ms, one.chip, dict(one.values)) for one in reader]
+        assert [chip.uuid for chip in reader.header.chips] == ["GPU-a", "GPU-b"]
+        assert (reader.header.telemetry, reader.header.period_ms) == ("simulated", 1000)
+        assert reader.header.labels == {"job": "idle"}
+    assert readings == [
+        (0, 0, {"power_w": 71.5, "energy_mj": 880000.0, "utilisation": 0.0}),
+        (0, 1, {"energy_mj": 912000.0, "utilisation": 0.0}),
+        (0, NODE, {}),
+        (1000, 0, {"power_w": 71.25, "energy_mj": 951375.0, "utilisation": 0.0}),
+        (1000, 1, {"power_w": 70.0, "energy_mj": 982000.0, "utilisation": 0.0}),
+        (1000, NODE, {"wall_w": 2143.0}),
+    ]
+
+
+def test_every_reason_that_a_reader_gives_is_listed() -> None:
+    given = set(
+        re.findall(r'"([A-Z_]{5,})"', (PAGE.parents[1] / "attestor/recording.py").read_text())
+    )
+    only_writers = {"UNKNOWN_CHIP"}
+    listed = set(re.findall(r"^\| `([A-Z_]+)` \|", section("What is refused"), re.MULTILINE))
+    assert listed == given - only_writers
+
+
+def test_lines_may_end_as_on_windows_and_members_may_follow_one_another(tmp_path: Path) -> None:
+    plain = gzip.decompress(example(tmp_path).read_bytes())
+    head, rest = plain[: len(plain) // 2], plain[len(plain) // 2 :]
+    (tmp_path / "parts").write_bytes(gzip.compress(head) + gzip.compress(rest))
+    (tmp_path / "crlf").write_bytes(gzip.compress(plain.replace(b"\n", b"\r\n")))
+    with RecordingReader(example(tmp_path)) as whole:
+        wanted = list(whole)
+    for name in ("parts", "crlf"):
+        with RecordingReader(tmp_path / name) as reader:
+            assert list(reader) == wanted
+
+
+@pytest.mark.parametrize("time", ["-1", "0.5", ""])
+def test_a_time_is_a_whole_number_from_zero(tmp_path: Path, time: str) -> None:
+    plain = gzip.decompress(example(tmp_path).read_bytes()).decode()
+    (tmp_path / "r").write_bytes(gzip.compress(plain.replace("\n0,0,", f"\n{time},0,").encode()))
+    with RecordingReader(tmp_path / "r") as reader, pytest.raises(RecordingError, match="line 3"):
+        list(reader)
+
+
+def test_the_command_shown_reads_the_example(tmp_path: Path) -> None:
+    words = ["agent", "once", "--recording", str(example(tmp_path)), "--seconds", "60"]
+    result = CliRunner().invoke(command, words)
+    assert result.exit_code == 0, result.output
+    assert "telemetry: simulated" in result.stdout
