@@ -17,6 +17,7 @@ import numpy as np
 from statements.kinds import Kind
 from statements.signing import VerifyingKey, verify_batch
 from verifier.evidence.records import Bools, Int64, Records
+from verifier.mirror.prefix import LogPrefix
 
 
 class Contradiction(Enum):
@@ -38,7 +39,10 @@ class Fork:
 
 @dataclass(frozen=True, slots=True)
 class ChainGap:
-    """Statements that were said and are not in the log: ``missing`` of them before the row."""
+    """Statements that were said and are not in the log: at least ``missing`` of them, before the row.
+
+    Before an opening that is the statement which it names as the author's newest.
+    """
 
     author: bytes
     row: int
@@ -73,25 +77,25 @@ class LiveKey:
 
 
 def follow_chains(
-    records: Records, keys: Mapping[bytes, LiveKey], verified: Bools, origin: str
+    records: Records, keys: Mapping[bytes, LiveKey], verified: Bools, prefix: LogPrefix
 ) -> Chains:
     """Return what the chains of a log show.
 
     ``keys`` are by author. ``verified`` says which rows' signatures were verified singly: of every row that is not a
-    summary it is the answer, of summaries it is ignored. ``origin`` is the log's.
+    summary it is the answer, of summaries it is ignored. ``prefix`` is the log whose records these are.
     """
-    return _Follower(records, keys, verified, origin).run()
+    return _Follower(records, keys, verified, prefix).run()
 
 
 class _Follower:
     """The moving parts of one pass over the chains."""
 
     def __init__(
-        self, records: Records, keys: Mapping[bytes, LiveKey], verified: Bools, origin: str
+        self, records: Records, keys: Mapping[bytes, LiveKey], verified: Bools, prefix: LogPrefix
     ) -> None:
         self.records = records
         self.keys = keys
-        self.log = hashlib.sha256(origin.encode()).digest()
+        self.prefix = prefix
         self.summary: Bools = records.kind == int(Kind.SUMMARY)
         self.signed: Bools = verified & ~self.summary
         self.authentic: Bools = np.zeros(len(records), dtype=np.bool_)
@@ -108,21 +112,20 @@ class _Follower:
         broken = self._broken(order, edges)
         tails: list[tuple[int, Int64]] = []
         openings: dict[bytes, list[int]] = {}
-        for start, end, is_broken in zip(
-            edges[:-1].tolist(), edges[1:].tolist(), broken.tolist(), strict=True
+        for start, end, unbroken in zip(
+            edges[:-1].tolist(), edges[1:].tolist(), (~broken).tolist(), strict=True
         ):
-            rows = order[start:end]
-            author = records.text("author", int(rows[0]))
-            live = self.keys.get(author)
-            if live is None or int(records.index[rows].min()) <= live.from_index:
-                self.strangers += rows.tolist()
+            author = records.text("author", int(order[start]))
+            rows = self._lived(order[start:end], author)
+            if not len(rows):
                 continue
             openings.setdefault(author, []).append(int(rows[0]))
-            if is_broken:
-                self._walk(rows, author)
-            else:
+            if unbroken and len(rows) == end - start:
                 tails.append((int(rows[-1]), rows))
+            else:
+                self._walk(rows, author)
         self._authenticate(tails)
+        self._find_rolled_back(openings)
         self._find_superseded(openings)
         wrong = set(self.forged) | set(self.strangers)
         return Chains(
@@ -137,6 +140,16 @@ class _Follower:
                 for author, rows in openings.items()
             },
         )
+
+    def _lived(self, rows: Int64, author: bytes) -> Int64:
+        """Return the rows that were logged once the author's key was live; the others are strangers'."""
+        live = self.keys.get(author)
+        if live is None:
+            self.strangers += rows.tolist()
+            return rows[:0]
+        lived: Bools = self.records.index[rows] > live.from_index
+        self.strangers += rows[~lived].tolist()
+        return rows[lived]
 
     def _broken(self, order: Int64, edges: Int64) -> Bools:
         """Return which chains are not 0, 1, 2, … each after the one before."""
@@ -199,10 +212,28 @@ class _Follower:
         author = self.records.text("author", one)
         self.forks.append(Fork(author, (min(one, other), max(one, other)), what))
 
-    def _find_superseded(self, openings: Mapping[bytes, Sequence[int]]) -> None:
-        """Find headers of an epoch that had seen its successor's opening."""
+    def _find_rolled_back(self, openings: Mapping[bytes, Sequence[int]]) -> None:
+        """Find openings that name as their author's newest a statement that was not logged before them."""
         records = self.records
-        seen_log = np.frombuffer(self.log, dtype="V32")[0]
+        named = [
+            (author, row, records.text("previous", row))
+            for author, found in openings.items()
+            for row in found
+            if records.sequence[row] == 0 and self.authentic[row]
+        ]
+        wanted = {previous for _, _, previous in named if any(previous)}
+        logged = {ident: row for row, ident in enumerate(records.ids) if ident in wanted}
+        for author, row, previous in named:
+            if previous in wanted and logged.get(previous, row) >= row:
+                self.gaps.append(ChainGap(author, row, 1))
+
+    def _find_superseded(self, openings: Mapping[bytes, Sequence[int]]) -> None:
+        """Find headers of an epoch that had seen its successor's opening.
+
+        What an author saw counts only where it is this log: a ledger that showed it another, longer one must not make
+        it look as if it had spoken after its own successor.
+        """
+        records = self.records
         for author, found in openings.items():
             if len(found) < 2:
                 continue
@@ -211,12 +242,24 @@ class _Follower:
                 late = (
                     (records.chain == records.chain[before])
                     & (records.seen_size > records.index[after])
-                    & (records.table["seen_log"] == seen_log)
                     & self.authentic
                 )
-                for row in np.flatnonzero(late).tolist()[:1]:
+                for row in np.flatnonzero(late).tolist():
+                    if not saw(records, row, self.prefix):
+                        continue
                     if not self.signed[row]:
                         self._verify([row])
                     if self.signed[row]:
                         rows = (min(after, row), max(after, row))
                         self.forks.append(Fork(author, rows, Contradiction.SUPERSEDED))
+                        break
+
+
+def saw(records: Records, row: int, prefix: LogPrefix) -> bool:
+    """Return whether the checkpoint that a row's author had seen is one of this log, as far as that is known."""
+    size = int(records.seen_size[row])
+    return (
+        size <= prefix.size
+        and records.text("seen_log", row) == hashlib.sha256(prefix.origin.encode()).digest()
+        and records.text("seen_root", row) == prefix.root_at(size)
+    )

@@ -128,7 +128,7 @@ class _Gatherer:
         # 3. Time.
         time = self._time()
         # 4. Chains.
-        chains = follow_chains(self.records, self.keys, self.verified, self.prefix.origin)
+        chains = follow_chains(self.records, self.keys, self.verified, self.prefix)
         self._tell_chains(chains)
         return Evidence(
             prefix=self.prefix,

@@ -37,6 +37,7 @@ _FIELDS: Final = {  # name: (offset in the header, format); docs/protocol.md, he
     "end": (144, "<u8"),
     "seen_log": (154, "V32"),
     "seen_size": (187, "<u8"),
+    "seen_root": (197, "V32"),
     "body_digest": (231, "V32"),
     "stored_digest": (265, "V32"),
     "disclosure": (298, "<u4"),

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 from protos.stillwatch.statement.v1 import governance_pb2, identity_pb2, log_pb2, summary_pb2
-from statements.author import Author, Seen, Statement
+from statements.author import Author, Seen
 from statements.body import decode_body
 from statements.errors import StatementError
 from statements.header import decode_header, encode_header
+from statements.kinds import Kind
 from statements.record import Record, decode_record, encode_record
 from statements.signing import ORDER, SigningKey
 from tests.unit.verifier.logbook import IDLE, MINUTE, T0, Logbook, NodeSpeaker, Speaker
@@ -319,31 +320,65 @@ def test_a_fact_logged_twice_is_heard_once(book: Logbook) -> None:
     assert [said.index for said in heard] == [index]
 
 
-def _speak_in_old_epoch(book: Logbook, seen_size: int) -> Statement:
+def _speak_in_old_epoch(book: Logbook, more: int, root: bytes | None = None) -> None:
+    """Log a statement of an epoch after its successor, its author having seen the log but ``more`` of its records."""
     node = _node(book)
     old = node.author
     assert old is not None
+    size = len(book.records) + more
     book.open(node, 3)
-    node.author = old
-    said, _ = old.say(
-        summary_pb2.WorkloadSummary(), T0, T0 + MINUTE, salt=bytes(16),
-        seen=Seen(hashlib.sha256(book.origin.encode()).digest(), seen_size, bytes(32)),
-    )  # fmt: skip
-    return said
+    seen = Seen(
+        hashlib.sha256(book.origin.encode()).digest(),
+        size,
+        book.prefix().root_at(size) if root is None else root,
+    )
+    said, node.author = old.say(
+        summary_pb2.WorkloadSummary(), T0, T0 + MINUTE, salt=bytes(16), seen=seen
+    )
+    book.log(said)
 
 
 def test_speaking_in_an_epoch_whose_successor_was_seen_is_proved(book: Logbook) -> None:
-    said = _speak_in_old_epoch(book, len(book.records) + 1)
-    book.log(said)
+    _speak_in_old_epoch(book, 1)
     assert [fork.what for fork in book.evidence().chains.forks] == [Contradiction.SUPERSEDED]
 
 
 def test_a_statement_of_an_old_epoch_said_before_its_successor_was_seen_is_no_fork(
     book: Logbook,
 ) -> None:
-    said = _speak_in_old_epoch(book, len(book.records))
-    book.log(said)
+    _speak_in_old_epoch(book, 0)
     assert book.evidence().chains.forks == ()
+
+
+@pytest.mark.parametrize("more", [1, 2])
+def test_a_ledger_that_shows_an_author_a_longer_log_than_it_serves_does_not_make_it_fork(
+    book: Logbook, more: int
+) -> None:
+    _speak_in_old_epoch(book, more, b"\x01" * 32)
+    assert book.evidence().chains.forks == ()
+
+
+def test_an_epoch_after_a_statement_that_the_log_dropped_shows_the_gap(book: Logbook) -> None:
+    node = _node(book)
+    index = _windows(book, 3)[-1]
+    book.join(node)
+    assert book.evidence().chains.gaps == ()
+    (gap,) = book.without(index).evidence().chains.gaps
+    assert (gap.author, gap.missing) == (node.key.key_id, 1)
+
+
+def test_a_record_put_before_a_key_was_live_costs_its_author_nothing(book: Logbook) -> None:
+    """A ledger that held an enrolment back cannot make a stranger of the node."""
+    windows = _windows(book, 2)
+    enrolled = next(
+        at for at, entry in enumerate(book.records)
+        if decode_header(decode_record(entry).header).kind == Kind.ENROLMENT
+    )  # fmt: skip
+    book.records.insert(enrolled, book.records[windows[1]])
+    book.bodies.insert(enrolled, book.bodies[windows[1]])
+    evidence = book.evidence()
+    assert [fault.reason for fault in evidence.faults] == ["UNKNOWN_KEY"]
+    assert {windows[0] + 1, windows[1] + 1} <= _authentic(evidence)
 
 
 def test_restarts_are_counted(book: Logbook) -> None:
