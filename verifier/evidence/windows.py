@@ -1,8 +1,9 @@
 """From a party's logged summaries to the columns of the accounts: which windows count, and why others do not.
 
 A window counts when its body is held and is that of its header, cites its node's inventory, has the agreement's length
-and place, was logged within the agreement's grace, and comes from telemetry that may be judged. One that was logged
-late, or for which ticks are wanting, can convict but not acquit: it is kept apart, in ``admitting``.
+and place, was logged within the agreement's grace of its end, and comes from telemetry that may be judged. One that was
+logged late, or before it can have been over, or for which ticks are wanting, can convict but not acquit: it is kept
+apart, in ``admitting``.
 """
 
 import math
@@ -34,6 +35,7 @@ class Excluded(Enum):
     """Why a logged window does not count as evidence."""
 
     LATE = "logged later than the agreement's grace allows"
+    EARLY = "logged before it can have been over, by more than the agreement's grace"
     UNTIMED = "logged in time or not: ticks are wanting that would tell"
     MISALIGNED = "not a window of the agreement's length and place"
     BODY_MISSING = "its body is not held"
@@ -74,7 +76,8 @@ class PartyWindows:
     ``nodes`` are its enrolled nodes by index; ``expected`` who must account, with a node of its own for each stretch
     in which fewer chips were enrolled than the agreement declares. ``windows`` are those that count, ``rows`` their
     rows in the records; ``excused`` also those for which ticks are wanting; ``admitting`` all that can be read, since
-    what was logged late counts against the party. ``telemetry`` are the labels under which any of them was made.
+    what was logged late or early counts against the party. ``telemetry`` are the labels under which any of them was
+    made.
     """
 
     party: str
@@ -139,6 +142,7 @@ class _Reader:
             int(evidence.records.chain[opening.row]): opening.message
             for opening in evidence.openings
             if evidence.chains.authentic[opening.row]
+            and evidence.records.sequence[opening.row] == 0
         }
         self.excluded: list[ExcludedWindow] = []
         self.labels: set[str] = set()
@@ -240,11 +244,9 @@ class _Reader:
     def _sorted_by_time(self, windows: Windows, rows: Int64) -> PartyWindows:
         """Return the windows, those that were not logged in time set apart."""
         timing = self._timing(rows)
-        late = np.array([timing.get(row) is Excluded.LATE for row in rows.tolist()], dtype=np.bool_)
-        unclear = np.array(
-            [timing.get(row) is Excluded.UNTIMED for row in rows.tolist()], dtype=np.bool_
-        )
-        timely = ~late & ~unclear
+        why = [timing.get(row) for row in rows.tolist()]
+        timely = np.array([one is None for one in why], dtype=np.bool_)
+        unclear = np.array([one is Excluded.UNTIMED for one in why], dtype=np.bool_)
         self.excluded += [ExcludedWindow(row, why, why.value) for row, why in timing.items()]
         return PartyWindows(
             party=self.party.id,
@@ -252,7 +254,7 @@ class _Reader:
             expected=tuple(self._expected()),
             windows=select(windows, timely),
             rows=rows[timely],
-            excused=select(windows, ~late),
+            excused=select(windows, timely | unclear),
             admitting=windows,
             admitting_rows=rows,
             excluded=tuple(sorted(self.excluded, key=lambda window: window.row)),
@@ -294,8 +296,11 @@ class _Reader:
         index = records.index[rows]
         late = time.not_before_ms[index] > deadline
         unclear = ~late & (time.not_after_ms[index] > deadline)
+        # Clocks may differ by as much as the grace; more, and somebody made up what had not happened yet.
+        early = time.not_after_ms[index] < records.end_ms[rows] - self.agreement.pins.late_grace_ms
         return {
             **dict.fromkeys(rows[late].tolist(), Excluded.LATE),
+            **dict.fromkeys(rows[early].tolist(), Excluded.EARLY),
             **dict.fromkeys(rows[unclear].tolist(), Excluded.UNTIMED),
         }
 
