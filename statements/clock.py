@@ -8,6 +8,7 @@ from statements.errors import StatementError
 
 REHEARSAL_PREFIX = "rehearsal."
 """Origins of logs that may run on a scaled clock begin with this."""
+_SLOWEST, _FASTEST = 1e-3, 1e6
 
 
 class Clock(Protocol):
@@ -79,6 +80,8 @@ def parse_clock(text: str | None, origin: str) -> Clock:
             "SCALED_CLOCK",
             f"not REAL_MS:CLOCK_MS:RATE, like 1700000000000:1700000000000:60: {text!r}",
         ) from None
-    if not 0 < scaled.rate < float("inf"):
-        raise StatementError("SCALED_CLOCK", f"the rate must be a positive number, not {rate}")
+    if not _SLOWEST <= scaled.rate <= _FASTEST:
+        raise StatementError(
+            "SCALED_CLOCK", f"the rate must be from {_SLOWEST:g} to {_FASTEST:g}, not {rate}"
+        )
     return scaled

@@ -1,9 +1,13 @@
 """Private keys in files: PKCS #8 PEM, readable by their owner alone."""
 
+import fcntl
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -26,10 +30,24 @@ def write_secret(path: Path, data: bytes) -> None:
         ) from None
     except OSError as error:
         raise KeyFileError("KEY_UNWRITABLE", f"cannot write {path}: {error.strerror}") from None
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        sync_folder(path.parent)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise KeyFileError("KEY_UNWRITABLE", f"cannot write {path}: {error.strerror}") from None
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names of a folder's files durable; raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_secret(path: Path) -> bytes:
@@ -48,6 +66,27 @@ def read_secret(path: Path) -> bytes:
             return file.read()
     except OSError as error:
         raise KeyFileError("KEY_UNREADABLE", f"cannot read {path}: {error.strerror}") from None
+
+
+@contextmanager
+def hold_key(path: Path, *, wait: bool) -> Iterator[None]:
+    """Hold a key's file while this process speaks with the key: two that speak at once contradict each other.
+
+    With ``wait`` the present holder is waited for. Raises :class:`KeyFileError` when the file cannot be opened or
+    held, without ``wait`` also when another process holds it.
+    """
+    with ExitStack() as held:
+        try:
+            file = held.enter_context(path.open("rb"))
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise KeyFileError(
+                "KEY_IN_USE",
+                f"another process speaks with {path}: stop it first, or the two will contradict each other in the log",
+            ) from None
+        except OSError as error:
+            raise KeyFileError("KEY_UNREADABLE", f"cannot hold {path}: {error.strerror}") from None
+        yield
 
 
 def write_signing_key(path: Path, key: SigningKey) -> None:
@@ -70,7 +109,7 @@ def read_signing_key(path: Path) -> SigningKey:
     data = read_secret(path)
     try:
         private = serialization.load_pem_private_key(data, password=None)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, UnsupportedAlgorithm):
         raise KeyFileError("NOT_A_KEY", f"{path} is not an unencrypted PEM private key") from None
     if not isinstance(private, ec.EllipticCurvePrivateKey) or private.curve.name != "secp256r1":
         raise KeyFileError("NOT_A_KEY", f"{path} holds no ECDSA P-256 key")

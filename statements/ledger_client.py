@@ -1,7 +1,8 @@
 """A ledger as its callers see it: append, ask for a head, a checkpoint, a proof.
 
-Used by whoever speaks: agents, parties, evaluators, panels. Nothing that a ledger answers is believed here; callers
-verify what they rely on.
+Used by whoever speaks: agents, parties, evaluators, panels. Nothing that a ledger answers is believed here, but every
+answer has the shape that its type says: digests of their lengths, indices and sizes that a log can have. Callers verify
+what they rely on.
 """
 
 import queue
@@ -15,11 +16,14 @@ import grpc
 
 from protos.stillwatch.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 from protos.stillwatch.statement.v1 import header_pb2
-from statements.author import Statement
-from statements.errors import SubmissionError
+from statements.author import EPOCH_LENGTH, Statement
+from statements.errors import RecordError, SubmissionError
+from statements.record import decode_record
 
 DEADLINE_SECONDS = 30.0
 _MAX_MESSAGE = 64 << 20
+_LARGEST_INDEX = 2**63 - 1
+_DIGEST_LENGTH = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +63,32 @@ class InclusionProof:
     checkpoint: bytes
 
 
+def verify_receipt(sent: Statement, receipt: Receipt) -> None:
+    """Refuse a receipt that is not for exactly what was sent, body included: :class:`SubmissionError`.
+
+    The signature is compared too: under another one, the log would hold a statement that nobody said.
+    """
+    try:
+        record = decode_record(receipt.record)
+    except RecordError as error:
+        raise SubmissionError(
+            "BAD_RECEIPT", f"the ledger's receipt holds no record: {error}"
+        ) from None
+    if (record.header, record.signature) != (sent.header, sent.signature):
+        raise SubmissionError(
+            "BAD_RECEIPT", "the ledger acknowledged another statement than the one sent"
+        )
+    if not receipt.body_held:
+        raise SubmissionError(
+            "BODY_NOT_HELD", "the ledger logged the statement and does not hold its body"
+        )
+
+
 class LedgerClient:
     """One connection to a ledger. Not for several threads at once.
 
-    Every method raises :class:`SubmissionError` when the ledger cannot be reached or ends the call.
+    Every method raises :class:`SubmissionError` when the ledger cannot be reached, ends the call, or answers what no
+    ledger could mean.
     """
 
     def __init__(self, target: str, deadline: float = DEADLINE_SECONDS) -> None:
@@ -129,7 +155,15 @@ class LedgerClient:
             )
         except grpc.RpcError as error:
             raise self._failed(error) from None
-        return tuple(Head(h.epoch, h.sequence, h.statement_id, h.index) for h in answer.heads)
+        return tuple(
+            Head(
+                _digest(head.epoch, EPOCH_LENGTH),
+                _number(head.sequence),
+                _digest(head.statement_id),
+                _number(head.index),
+            )
+            for head in answer.heads
+        )
 
     def checkpoint(self) -> bytes:
         """Return the newest published checkpoint, a signed note."""
@@ -148,7 +182,7 @@ class LedgerClient:
             )
         except grpc.RpcError as error:
             raise self._failed(error) from None
-        return InclusionProof(answer.size, tuple(answer.hashes), answer.checkpoint)
+        return InclusionProof(_number(answer.size), tuple(answer.hashes), answer.checkpoint)
 
     def consistency(self, from_size: int, to_size: int) -> tuple[bytes, ...]:
         """Return the proof that the tree of ``to_size`` extends that of ``from_size``."""
@@ -200,7 +234,7 @@ class _AppendStream:
             answer = self._answers.get(timeout=deadline)
         except queue.Empty:
             raise SubmissionError(
-                "DEADLINE_EXCEEDED", f"the ledger did not answer within {deadline:g} s"
+                "DEADLINE_EXCEEDED", f"the ledger did not answer within {deadline:g} s; try again"
             ) from None
         if answer is None:
             raise SubmissionError("STREAM_ENDED", "the ledger closed the stream; try again")
@@ -215,11 +249,29 @@ class _AppendStream:
 
 def _result(result: ledger_pb2.AppendResult) -> Receipt | Refusal:
     if result.HasField("receipt") and result.reason == ledger_pb2.REASON_UNSPECIFIED:
-        return Receipt(result.receipt.index, result.receipt.record, result.receipt.body_held)
+        return Receipt(
+            _number(result.receipt.index), result.receipt.record, result.receipt.body_held
+        )
     name = (
         ledger_pb2.Reason.Name(result.reason)
         if result.reason in ledger_pb2.Reason.values()
         else f"REASON_{result.reason}"
     )
-    wanted = result.wanted_sequence if result.HasField("wanted_sequence") else None
+    wanted = _number(result.wanted_sequence) if result.HasField("wanted_sequence") else None
     return Refusal(name.removeprefix("REASON_"), result.message, wanted)
+
+
+def _number(value: int) -> int:
+    if value > _LARGEST_INDEX:
+        raise SubmissionError(
+            "BAD_ANSWER", f"the ledger answered a number that no log has: {value}"
+        )
+    return value
+
+
+def _digest(value: bytes, length: int = _DIGEST_LENGTH) -> bytes:
+    if len(value) != length:
+        raise SubmissionError(
+            "BAD_ANSWER", f"the ledger answered {len(value)} bytes where {length} belong"
+        )
+    return value

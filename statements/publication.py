@@ -2,7 +2,7 @@
 
 A person's key speaks rarely and from anywhere, but never twice at one place of its chain: the place is written to
 ``KEY.chain`` before the statement is sent, and a statement that was not acknowledged is sent again, unchanged,
-before the next.
+before the next. While one process speaks, it holds the key, and others wait.
 """
 
 import json
@@ -18,8 +18,8 @@ from protos.stillwatch.statement.v1 import identity_pb2
 from statements.author import EPOCH_LENGTH, NOTHING, Author, Statement
 from statements.body import SALT_LENGTH
 from statements.errors import KeyFileError, SubmissionError
-from statements.keys import read_signing_key
-from statements.ledger_client import LedgerClient, Receipt
+from statements.keys import hold_key, read_signing_key, sync_folder
+from statements.ledger_client import LedgerClient, Receipt, verify_receipt
 from statements.pins import Pins
 
 Draw = Callable[[int], bytes]
@@ -51,35 +51,38 @@ def publish(
     """Sign ``message`` with the key in a file, and log it.
 
     Raises :class:`KeyFileError` when the key or its chain file cannot be used, and :class:`SubmissionError` when the
-    ledger refuses or cannot be reached; what was not acknowledged is sent first next time.
+    ledger refuses, cannot be reached, or acknowledges something else; what was not acknowledged is sent first next
+    time.
     """
-    key = read_signing_key(key_path)
-    chain = _Chain(key_path.with_name(key_path.name + ".chain"))
-    author, unsent = chain.read(key.key_id)
-    if author is None:
-        heads = client.author(key.key_id)
-        newest = max(heads, key=lambda head: head.index).statement_id if heads else NOTHING
-        place = Author.opening(key, draw(EPOCH_LENGTH), newest)
-        opening = identity_pb2.Opening(
-            key=key.spki, logs=[origin], agreements=[pins.digest], software="stillwatch"
-        )
-        said, place = place.say(opening, now_ms, now_ms, salt=draw(SALT_LENGTH))
-        unsent = [said]
-    else:
-        place = Author(key, author.author, author.epoch, author.sequence, author.previous)
-    statement, place = place.say(message, now_ms, now_ms, salt=draw(SALT_LENGTH))
-    unsent.append(statement)
-    chain.write(place, unsent)
-    results = client.append(unsent)
-    for result in results:
-        if not isinstance(result, Receipt):
-            if result.reason not in _TRANSIENT:
-                chain.forget()
-            raise SubmissionError(result.reason, result.message, result.wanted_sequence)
-    chain.write(place, [])
-    last = results[-1]
-    assert isinstance(last, Receipt)  # noqa: S101 - refusals were raised above
-    return Published(statement.id, last.index, last.record)
+    with hold_key(key_path, wait=True):
+        key = read_signing_key(key_path)
+        chain = _Chain(key_path.with_name(key_path.name + ".chain"))
+        author, unsent = chain.read(key.key_id)
+        if author is None:
+            heads = client.author(key.key_id)
+            newest = max(heads, key=lambda head: head.index).statement_id if heads else NOTHING
+            place = Author.opening(key, draw(EPOCH_LENGTH), newest)
+            opening = identity_pb2.Opening(
+                key=key.spki, logs=[origin], agreements=[pins.digest], software="stillwatch"
+            )
+            said, place = place.say(opening, now_ms, now_ms, salt=draw(SALT_LENGTH))
+            unsent = [said]
+        else:
+            place = Author(key, author.author, author.epoch, author.sequence, author.previous)
+        statement, place = place.say(message, now_ms, now_ms, salt=draw(SALT_LENGTH))
+        unsent.append(statement)
+        chain.write(place, unsent)
+        last: Receipt | None = None
+        for sent, result in zip(unsent, client.append(unsent), strict=True):
+            if not isinstance(result, Receipt):
+                if result.reason not in _TRANSIENT:
+                    chain.forget()
+                raise SubmissionError(result.reason, result.message, result.wanted_sequence)
+            verify_receipt(sent, result)
+            last = result
+        chain.write(place, [])
+        assert last is not None  # noqa: S101 - at least one was sent, and refusals were raised above
+        return Published(statement.id, last.index, last.record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +130,18 @@ class _Chain:
             }
         )
         fresh = self.path.with_name(self.path.name + ".new")
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self.path)
+        try:
+            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(self.path)
+            sync_folder(self.path.parent)
+        except OSError as error:
+            raise KeyFileError(
+                "CHAIN_UNWRITABLE", f"cannot write {self.path}: {error.strerror}"
+            ) from None
 
     def forget(self) -> None:
         """Give up a chain whose next statement was refused for good: the next one opens a new epoch."""

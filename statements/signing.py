@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import (
@@ -65,7 +65,7 @@ class VerifyingKey:
         """
         try:
             public = serialization.load_der_public_key(spki)
-        except ValueError:
+        except (ValueError, UnsupportedAlgorithm):
             raise SignatureError("BAD_KEY", "the bytes are not a SPKI DER public key") from None
         if not isinstance(public, ec.EllipticCurvePublicKey) or public.curve.name != "secp256r1":
             raise SignatureError("BAD_KEY", "the key is not an ECDSA P-256 key")

@@ -11,6 +11,8 @@ from tlog.merkle import EMPTY_ROOT, HASH_LENGTH
 from tlog.note import Note, Signer, Verifier, decode_base64, encode_base64, parse_note, verify_note
 
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
+_LARGEST_SIZE = 2**63 - 1
+"""Most leaves that a checkpoint may name: what a signed 64-bit number holds, as in other implementations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +30,13 @@ class Checkpoint:
 
 
 def sign_checkpoint(checkpoint: Checkpoint, signer: Signer) -> bytes:
-    """Return the signed note of a checkpoint."""
-    return signer.sign(checkpoint.text).encode()
+    """Return the signed note of a checkpoint.
+
+    Raises :class:`NoteError` for one that nobody could read back.
+    """
+    note = signer.sign(checkpoint.text)
+    parse_checkpoint(note)
+    return note.encode()
 
 
 def parse_checkpoint(note: Note) -> Checkpoint:
@@ -40,7 +47,7 @@ def parse_checkpoint(note: Note) -> Checkpoint:
     lines = note.text.split("\n")
     if len(lines) != 4 or not lines[0]:
         raise CheckpointError("BAD_CHECKPOINT", "a checkpoint has the lines origin, size and root")
-    if not _SIZE.fullmatch(lines[1]):
+    if not _SIZE.fullmatch(lines[1]) or int(lines[1]) > _LARGEST_SIZE:
         raise CheckpointError("BAD_CHECKPOINT", f"not a tree size: {lines[1]!r}")
     root = decode_base64(lines[2])
     if len(root) != HASH_LENGTH:

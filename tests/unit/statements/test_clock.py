@@ -31,7 +31,9 @@ def test_only_rehearsals_may_scale_time() -> None:
     assert caught.value.reason == "SCALED_CLOCK"
 
 
-@pytest.mark.parametrize("text", ["", "1:2", "a:b:c", "0:0:0", "0:0:-1", "0:0:inf", "0:0:nan"])
+@pytest.mark.parametrize(
+    "text", ["", "1:2", "a:b:c", "0:0:0", "0:0:-1", "0:0:inf", "0:0:nan", "0:0:1e-300", "0:0:1e300"]
+)
 def test_a_clock_that_does_not_parse_is_refused(text: str) -> None:
     with pytest.raises(StatementError):
         parse_clock(text, REHEARSAL)

@@ -7,8 +7,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from statements.errors import KeyFileError
-from statements.keys import read_signing_key, write_secret, write_signing_key
+from statements.keys import hold_key, read_signing_key, write_secret, write_signing_key
 from statements.signing import SigningKey
+from tests.unit.statements.conftest import no_room
 
 
 def test_a_written_key_is_its_owners_alone_and_reads_back(tmp_path: Path) -> None:
@@ -80,3 +81,38 @@ def test_a_file_without_a_p256_key_is_refused(tmp_path: Path, data: bytes) -> No
     with pytest.raises(KeyFileError) as caught:
         read_signing_key(path)
     assert caught.value.reason == "NOT_A_KEY"
+
+
+def test_two_cannot_speak_with_one_key_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "node.key"
+    write_signing_key(path, SigningKey.generate())
+    with hold_key(path, wait=False):
+        with (
+            pytest.raises(KeyFileError, match="stop it first") as caught,
+            hold_key(path, wait=False),
+        ):
+            pass
+        assert caught.value.reason == "KEY_IN_USE"
+    with hold_key(path, wait=False):
+        pass
+
+
+def test_a_key_that_is_not_there_cannot_be_held_and_others_errors_pass_through(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(KeyFileError) as caught, hold_key(tmp_path / "none", wait=True):
+        pass
+    assert caught.value.reason == "KEY_UNREADABLE"
+    path = tmp_path / "node.key"
+    write_signing_key(path, SigningKey.generate())
+    with pytest.raises(OSError, match="of the caller"), hold_key(path, wait=True):
+        raise OSError("of the caller")
+
+
+def test_a_disk_that_is_full_leaves_no_half_a_key_behind(tmp_path: Path) -> None:
+    path = tmp_path / "node.key"
+    with no_room(), pytest.raises(KeyFileError) as caught:
+        write_signing_key(path, SigningKey.generate())
+    assert caught.value.reason == "KEY_UNWRITABLE"
+    assert not path.exists()
+    write_signing_key(path, SigningKey.generate())

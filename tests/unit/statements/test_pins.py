@@ -58,6 +58,9 @@ def test_a_log_that_the_agreement_does_not_list_is_refused() -> None:
         ("22" * 32, "11" * 32, "KEY_PINNED_TWICE"),
         ('"60 s"', '"60"', "BAD_DURATION"),
         ('"60 s"', '"0 s"', "BAD_DURATION"),
+        ('"60 s"', f'"{"9" * 5_000} s"', "BAD_DURATION"),
+        ("[agreement]", f"deep = {'[' * 20_000}", "NOT_TOML"),
+        ("[agreement]", f"large = {'9' * 5_000}", "NOT_TOML"),
         ("[[ledgers]]", "[[somewhere]]", "NO_LEDGER"),
     ],
 )

@@ -111,8 +111,20 @@ def spki(
         spki(ec.generate_private_key(ec.SECP384R1()).public_key(), compressed=False),
         spki(ec.generate_private_key(ec.SECP256R1()).public_key(), compressed=True),
         KEY.spki + b"\0",
+        # SPKI of an algorithm that nobody has, and of a named curve that nobody has.
+        bytes.fromhex("300c300506032a03040303000102"),
+        bytes.fromhex("3015300e06072a8648ce3d020106032a03040303000102"),
     ],
-    ids=["empty", "noise", "ed25519", "p384", "compressed", "trailing"],
+    ids=[
+        "empty",
+        "noise",
+        "ed25519",
+        "p384",
+        "compressed",
+        "trailing",
+        "unknown algorithm",
+        "unknown curve",
+    ],
 )
 def test_only_the_one_encoding_of_a_p256_key_is_a_key(der: bytes) -> None:
     with pytest.raises(SignatureError) as caught:

@@ -85,6 +85,7 @@ def test_a_checkpoint_of_another_log_is_refused() -> None:
         f"\n7\n{'A' * 43}=\n",
         f"{ORIGIN}\n0\n{'A' * 43}=\n",
         f"{ORIGIN}\n99999999999999999999\n{'A' * 43}=\n",
+        f"{ORIGIN}\n{2**63}\n{'A' * 43}=\n",
     ],
     ids=[
         "short",
@@ -96,11 +97,50 @@ def test_a_checkpoint_of_another_log_is_refused() -> None:
         "no origin",
         "empty tree",
         "too large",
+        "beyond 63 bits",
     ],
 )
 def test_text_that_is_not_exactly_a_checkpoint_is_refused(text: str) -> None:
     with pytest.raises(NoteError):
         parse_checkpoint(SIGNER.sign(text))
+
+
+@pytest.mark.parametrize(
+    "checkpoint",
+    [
+        Checkpoint("log.example\n5", 7, b"r" * 32),
+        Checkpoint("", 7, b"r" * 32),
+        Checkpoint(ORIGIN, -1, b"r" * 32),
+        Checkpoint(ORIGIN, 2**63, b"r" * 32),
+        Checkpoint(ORIGIN, 7, b"short"),
+    ],
+)
+def test_what_nobody_could_read_back_is_not_signed(checkpoint: Checkpoint) -> None:
+    with pytest.raises(NoteError):
+        sign_checkpoint(checkpoint, SIGNER)
+
+
+def test_the_largest_tree_that_others_can_name_reads_back() -> None:
+    largest = Checkpoint(ORIGIN, 2**63 - 1, b"r" * 32)
+    assert verify_checkpoint(sign_checkpoint(largest, SIGNER), ORIGIN, LOG) == largest
+
+
+@pytest.mark.parametrize("length", [1, 63, 65, 200])
+def test_a_signature_of_another_length_is_refused(length: int) -> None:
+    line = SignatureLine(LOG.name, LOG.key_id, bytes(length))
+    with pytest.raises(NoteError) as caught:
+        verify_note(Note(CHECKPOINT.text, (line,)), [LOG])
+    assert caught.value.reason == "BAD_SIGNATURE"
+
+
+def test_a_key_that_shares_name_or_id_but_not_both_is_unknown() -> None:
+    for line in (
+        SignatureLine("another.example", LOG.key_id, bytes(64)),
+        SignatureLine(LOG.name, b"\0\0\0\0", bytes(64)),
+    ):
+        good = SIGNER.sign(CHECKPOINT.text)
+        note = Note(good.text, (line, *good.signatures))
+        assert verify_note(note, [LOG]) == (LOG,)
 
 
 def test_the_empty_tree_has_the_empty_root() -> None:
