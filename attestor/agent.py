@@ -8,7 +8,7 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,15 +30,29 @@ _log = structlog.get_logger("stillwatch.agent")
 SOFTWARE: Final = "stillwatch-agent 0.1.0"
 _TICK_S: Final = 0.05
 """Real time between two looks at whether a window is over."""
+_WINDOWS_AT_ONCE: Final = 60
+"""Windows of a node closed before they are spooled: after a long sleep of the machine there are many."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run did: windows closed, statements acknowledged, and those left in the spools."""
+    """What a run did: windows closed, statements acknowledged, those left in the spools, and those lost.
+
+    Lost is what was never spooled: a disk that stayed full, a first start that never reached its ledger.
+    """
 
     windows: int
     acknowledged: int
     unlogged: int
+    lost: int = 0
+
+
+@dataclass(slots=True)
+class _Patience:
+    """How long to wait before something that failed is tried again."""
+
+    backoff: Backoff
+    not_before: float = 0.0
 
 
 class Agent:
@@ -64,6 +78,8 @@ class Agent:
         self._jitter = jitter
         self._monotonic = monotonic
         self._stopping = threading.Event()
+        self._asking = _Patience(Backoff(0.1, 10.0, jitter))
+        self._spooling = _Patience(Backoff(0.2, 10.0, jitter))
         spools = {node.spool: Spool(node.spool) for node in config.nodes}
         window_ms = config.pins.window_ms
         self.nodes: list[Node] = [
@@ -106,35 +122,36 @@ class Agent:
         self._stopping.set()
 
     def run(self, until_ms: int | None = None) -> Outcome:
-        """Work until stopped, or until every window that ends by ``until_ms`` was closed; drain."""
+        """Work until stopped, or until every window that ends by ``until_ms`` was closed; drain.
+
+        Raises AttestorError, drained as well as it can be, when a thread of it has died.
+        """
         poller = Poller(
             [node.windows.sampler for node in self.nodes],
             self._clock,
             max(10, self._config.pins.window_ms // 10),
         )
-        poller.start()
-        self._await_heads()
         uploader = Uploader(self._uplink, idle_s=0.25, draw=self._jitter)
-        uploader.start()
-        spooling = Backoff(0.2, 10.0, self._jitter)
-        not_before = 0.0
+        poller.start()
         while not self._stopping.is_set() and not self._is_done(until_ms):
-            self._reopen()
             self._close_windows(until_ms)
-            if self._monotonic() >= not_before:
-                try:
-                    if self._spool(self.nodes):
-                        uploader.wake()
-                    spooling.succeed()
-                except SpoolError as error:
-                    wait = spooling.fail()
-                    not_before = self._monotonic() + wait
-                    _log.error("spool", reason=error.reason, why=str(error), again_in_s=wait)
+            self._bring_on(uploader)
+            if not poller.is_alive() or uploader.has_died:
+                break
             self._stopping.wait(_TICK_S)
+        dead = [
+            thread.name for thread in (poller, uploader) if thread.ident and not thread.is_alive()
+        ]
         poller.stop()
         outcome = self._drain(uploader)
         uploader.stop()
-        uploader.join(timeout=5.0)
+        if uploader.ident:
+            uploader.join(timeout=5.0)
+        if dead:
+            raise AttestorError(
+                "THREAD_DIED",
+                f"the agent's {dead[0]} ended on its own: this is a defect, its trace is above; start the agent again",
+            )
         return outcome
 
     def _is_done(self, until_ms: int | None) -> bool:
@@ -142,56 +159,85 @@ class Agent:
             node.windows.span.end_ms > until_ms for node in self.nodes
         )
 
-    def _await_heads(self) -> None:
+    def _bring_on(self, uploader: Uploader) -> None:
+        """Get what was said into the spools, and the uplink going, as far as that can be done now."""
+        self._try("waiting for the ledger", self._asking, self._begin_chains)
+        if not uploader.ident and not any(node.chain.waiting for node in self.nodes):
+            uploader.start()  # not before: the ledger's client is one thread's at a time
+
+        def spool() -> None:
+            self._reopen()
+            if self._spool():
+                uploader.wake()
+
+        self._try("spool", self._spooling, spool)
+
+    def _try(self, what: str, patience: _Patience, work: Callable[[], None]) -> None:
+        """Do something that may fail for a while: then say so, and leave it alone for ever longer."""
+        if self._monotonic() < patience.not_before:
+            return
+        try:
+            work()
+        except (SpoolError, SubmissionError) as error:
+            wait = patience.backoff.fail()
+            patience.not_before = self._monotonic() + wait
+            _log.warning(what, reason=error.reason, why=str(error), again_in_s=round(wait, 2))
+        else:
+            patience.backoff.succeed()
+
+    def _begin_chains(self) -> None:
         """Find after which statement each node goes on: what its spool says, else the ledger.
 
         A node that has never spooled anything must not open its chain before the ledger has said
-        what is logged of it, or a lost spool would look like a first start.
+        what is logged of it, or a lost spool would look like a first start. Its windows wait in memory.
         """
-        backoff = Backoff(0.1, 10.0, self._jitter)
         for node in self.nodes:
-            author = node.author
-            while node.chain.waiting and not self._stopping.is_set():
-                head = node.spool.head(author)
-                if head is not None and node.spool.unlogged(author, 1):
-                    node.chain.begin(head.id)  # logged before the opening is: order is kept
-                    break
-                try:
-                    node.chain.begin(newest_logged(self._ledger.author(author)))
-                    backoff.succeed()
-                except SubmissionError as error:
-                    if head is not None:
-                        node.chain.begin(head.id)
-                        break
-                    wait = backoff.fail()
-                    _log.warning(
-                        "waiting for the ledger",
-                        reason=error.reason,
-                        why=str(error),
-                        again_in_s=round(wait, 2),
-                    )
-                    self._stopping.wait(wait)
+            if node.chain.waiting:
+                node.chain.begin(self._previous(node))
+
+    def _previous(self, node: Node) -> bytes:
+        head = node.spool.head(node.author)
+        if head is not None and node.spool.unlogged(node.author, 1):
+            return head.id  # logged before the opening is: order is kept
+        try:
+            return newest_logged(self._ledger.author(node.author))
+        except SubmissionError:
+            if head is None:
+                raise
+            return head.id
 
     def _close_windows(self, until_ms: int | None) -> None:
         for node in self.nodes:
-            while node.windows.is_due(
-                self._clock.now_ms(), self._monotonic(), self._config.patience_s
-            ) and not (until_ms is not None and node.windows.span.end_ms > until_ms):
+            dropped = node.chain.dropped
+            for _ in range(_WINDOWS_AT_ONCE):
+                if until_ms is not None and node.windows.span.end_ms > until_ms:
+                    break
+                if not node.windows.is_due(
+                    self._clock.now_ms(), self._monotonic(), self._config.patience_s
+                ):
+                    break
                 node.windows.close_one()
+            if node.chain.dropped > dropped:
+                _log.error(
+                    "too much waits to be spooled: the oldest is lost",
+                    node=node.name,
+                    reason="WINDOWS_LOST",
+                    lost=node.chain.dropped,
+                )
 
-    def _spool(self, nodes: Sequence[Node]) -> bool:
+    def _spool(self) -> bool:
         """Sign and commit all that is pending, one transaction a spool. True if there was any."""
         any_said = False
         for spool, _ in self._authors:
-            speaking = [node for node in nodes if node.spool is spool]
+            speaking = [node for node in self.nodes if node.spool is spool]
             for node in speaking:
                 node.chain.settle(spool.head(node.author))
             now = self._clock.now_ms()
-            signed = {
-                node.name: node.chain.sign(now, self._uplink.seen, node.windows.life)
+            signed = [
+                (node, node.chain.sign(now, self._uplink.seen, node.windows.life))
                 for node in speaking
-            }
-            said = [item for items in signed.values() for item in items]
+            ]
+            said = [item for _, items in signed for item in items]
             if not said:
                 continue
             spool.add(
@@ -199,8 +245,8 @@ class Agent:
                 forsaking=[node.author for node in speaking if node.chain.forsakes],
             )
             any_said = True
-            for node in speaking:
-                if signed[node.name]:
+            for node, items in signed:
+                if items:
                     reopened = node.chain.forsakes
                     node.chain.keep()
                     if reopened:
@@ -213,25 +259,36 @@ class Agent:
         while not self._uplink.wedges.empty():
             wedge = self._uplink.wedges.get()
             node = by_author[wedge.author]
-            unlogged = node.spool.unlogged(wedge.author, 1_000_000)
+            try:
+                unlogged = node.spool.unlogged(wedge.author, 1_000_000)
+            except SpoolError:
+                self._uplink.wedges.put(wedge)
+                raise
             node.chain.reopen(wedge.previous, [item.statement for item in unlogged])
 
     def _drain(self, uploader: Uploader) -> Outcome:
         """Spool what is pending and wait for the uplink to send it, for as long as is allowed."""
         deadline = self._monotonic() + self._config.drain_s
-        unlogged = 1
-        while unlogged and self._monotonic() < deadline:
-            try:
-                self._reopen()
-                if self._spool(self.nodes):
-                    uploader.wake()
-                unlogged = sum(spool.count()[0] for spool, _ in self._authors)
-            except AttestorError as error:
-                _log.error("draining", reason=error.reason, why=str(error))
-            if unlogged:
-                time.sleep(_TICK_S)
+        while True:
+            self._bring_on(uploader)
+            unlogged, unsaid = self._left()
+            if not unlogged and not unsaid:
+                break
+            if self._monotonic() >= deadline or uploader.has_died:
+                break
+            time.sleep(_TICK_S)
         return Outcome(
             windows=sum(node.windows.closed for node in self.nodes),
             acknowledged=self._uplink.acknowledged,
             unlogged=unlogged,
+            lost=unsaid + sum(node.chain.dropped for node in self.nodes),
         )
+
+    def _left(self) -> tuple[int, int]:
+        """Return how many statements are spooled and unlogged, and how many sayings were never spooled."""
+        unsaid = sum(node.chain.pending for node in self.nodes)
+        try:
+            return sum(spool.count()[0] for spool, _ in self._authors), unsaid
+        except SpoolError as error:
+            _log.error("draining", reason=error.reason, why=str(error))
+            return 1, unsaid

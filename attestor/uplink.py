@@ -2,7 +2,8 @@
 
 What a ledger answers decides what happens next:
 
-- a receipt, whose record must be what was sent: kept, until inclusion is proven;
+- a receipt, whose record must be what was sent, body held: kept, until inclusion is proven; a receipt for anything
+  else counts as none, and is told;
 - a gap: the epoch is sent again from the sequence wanted, if that is still spooled;
 - a fork, a wrong previous, or something that can never be accepted: the epoch cannot go on, and the
   chain is told to open another one;
@@ -22,13 +23,14 @@ from attestor.errors import SpoolError, UplinkError
 from attestor.log_view import LogView
 from attestor.spool import Spool, Spooled
 from statements.author import NOTHING, Seen, Statement
-from statements.errors import StatementError, SubmissionError
-from statements.ledger_client import Head, InclusionProof, Receipt, Refusal
-from statements.record import decode_record
+from statements.errors import SubmissionError
+from statements.ledger_client import Head, InclusionProof, Receipt, Refusal, verify_receipt
 
 _log = structlog.get_logger("stillwatch.agent")
 
 BATCH: Final = 1_000
+BATCH_BYTES: Final = 8 << 20
+"""Bytes of bodies in one batch: what has piled up must fit into messages that a ledger reads."""
 PROOFS_A_ROUND: Final = 32
 """Inclusion proofs fetched in one round: freeing is not urgent, and must not crowd out sending."""
 _WEDGED: Final = frozenset(
@@ -164,27 +166,29 @@ class Uplink:
 
     def look(self) -> None:
         """Fetch and verify the newest checkpoint; remember it in each spool."""
-        if self._view.advance(self._ledger.checkpoint(), self._ledger.consistency):
+        self._believe(self._ledger.checkpoint())
+
+    def _believe(self, checkpoint: bytes) -> None:
+        if self._view.advance(checkpoint, self._ledger.consistency):
             for spool, _ in self._authors:
                 spool.remember(self._view.seen)
 
     def send(self) -> bool:
         """Send up to a batch of unlogged statements, in order, and note what became of them."""
-        now = self._monotonic()
-        batch: list[tuple[Spool, Spooled]] = []
-        for spool, authors in self._authors:
-            for author in authors:
-                if author not in self._held and self._not_before.get(author, now) <= now:
-                    room = BATCH - len(batch)
-                    batch.extend((spool, item) for item in spool.unlogged(author, room))
+        batch = self._next_batch()
         if not batch:
             return False
         results = self._ledger.append([item.statement for _, item in batch])
         receipts: dict[int, list[tuple[int, int, bytes]]] = {}
         refused: set[bytes] = set()
+        fault: SubmissionError | None = None
         for (spool, item), result in zip(batch, results, strict=True):
             if isinstance(result, Receipt):
-                self._verify_receipt(item, result)
+                try:
+                    verify_receipt(item.statement, result)
+                except SubmissionError as error:
+                    fault = fault or error
+                    continue
                 receipts.setdefault(id(spool), []).append((item.place, result.index, result.record))
                 if item.author in self._patience:
                     self._patience[item.author].succeed()
@@ -196,20 +200,25 @@ class Uplink:
             if noted := receipts.get(id(spool)):
                 spool.acknowledge(noted)
                 self.acknowledged += len(noted)
+        if fault is not None:
+            raise fault
         return bool(receipts)
 
-    @staticmethod
-    def _verify_receipt(item: Spooled, receipt: Receipt) -> None:
-        try:
-            record = decode_record(receipt.record)
-        except StatementError as error:
-            raise UplinkError(
-                "BAD_RECEIPT", f"the ledger's receipt holds no record: {error}"
-            ) from error
-        if record.header != item.statement.header:
-            raise UplinkError(
-                "BAD_RECEIPT", "the ledger acknowledged another statement than the one sent"
-            )
+    def _next_batch(self) -> list[tuple[Spool, Spooled]]:
+        """Return what may be sent now: of each author the oldest, in order, at least one statement."""
+        now = self._monotonic()
+        batch: list[tuple[Spool, Spooled]] = []
+        size = 0
+        for spool, authors in self._authors:
+            for author in authors:
+                if author in self._held or self._not_before.get(author, now) > now:
+                    continue
+                for item in spool.unlogged(author, BATCH - len(batch)):
+                    size += len(item.statement.stored)
+                    if batch and size > BATCH_BYTES:
+                        return batch
+                    batch.append((spool, item))
+        return batch
 
     def _handle_refusal(self, spool: Spool, item: Spooled, refusal: Refusal) -> None:
         if refusal.reason == "GAP" and refusal.wanted_sequence is not None:
@@ -260,7 +269,7 @@ class Uplink:
                 if item.log_index is None or item.record is None:
                     continue
                 proof = self._ledger.inclusion(item.log_index)
-                self._view.advance(proof.checkpoint, self._ledger.consistency)
+                self._believe(proof.checkpoint)
                 self._view.verify_inclusion(item.record, item.log_index, proof)
                 proven.append(item.place)
             if proven:
@@ -278,6 +287,11 @@ class Uploader(threading.Thread):
         self._backoff = Backoff(0.1, 30.0, draw)
         self._stopping = threading.Event()
         self._waking = threading.Event()
+
+    @property
+    def has_died(self) -> bool:
+        """Whether it was started and has ended without having been told to."""
+        return self.ident is not None and not self.is_alive() and not self._stopping.is_set()
 
     def run(self) -> None:
         """Work until stopped."""

@@ -1,6 +1,7 @@
 """The uplink: in order, resumed, freed only on proof, and not fooled by what a ledger says."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,10 @@ from attestor.log_view import LogView
 from attestor.spool import Spool
 from attestor.uplink import Backoff, Uplink, newest_logged
 from protos.stillwatch.statement.v1 import inventory_pb2
-from statements.author import NOTHING, Author
+from statements.author import NOTHING, Author, Statement
 from statements.errors import SubmissionError
 from statements.header import decode_header
-from statements.ledger_client import Head, Receipt
+from statements.ledger_client import Head, Receipt, Refusal
 from statements.record import Record, encode_record
 from statements.signing import SigningKey, statement_id
 from tests.unit.attestor.fake_ledger import PIN, FakeLedger
@@ -149,20 +150,80 @@ def test_a_node_that_is_not_enrolled_yet_waits_and_holds_up_nobody(rig: Rig) -> 
     assert logged(rig.ledger, KEY) == [0, 1]
 
 
-def test_an_acknowledgement_of_something_else_is_refused(
+def test_an_acknowledgement_of_anything_but_what_was_sent_is_none(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(rig.spool, KEY, 1)
     fill(rig.spool, OTHER, 1)
+    sent = rig.spool.unlogged(KEY.key_id, 1)[0].statement
     stray = rig.spool.unlogged(OTHER.key_id, 1)[0].statement
-    wrong = encode_record(Record(stray.header, stray.signature, 0))
-    for record in (wrong, wrong[:-1]):
-        answer = [Receipt(0, record, body_held=True)] * 2
-        monkeypatch.setattr(rig.ledger, "append", lambda _, answer=answer: answer)
-        with pytest.raises(UplinkError) as caught:
-            rig.uplink.send()
-        assert caught.value.reason == "BAD_RECEIPT"
+    good = [
+        Receipt(at, encode_record(Record(s.header, s.signature, 0)), body_held=True)
+        for at, s in enumerate((sent, stray))
+    ]
+    wrong = {
+        "another statement": replace(good[0], record=good[1].record),
+        "no record": replace(good[0], record=good[0].record[:-1]),
+        "another signature": replace(
+            good[0], record=encode_record(Record(sent.header, bytes(64), 0))
+        ),
+        "no body": replace(good[0], body_held=False),
+    }
+    for receipt in wrong.values():
+        monkeypatch.setattr(rig.ledger, "append", lambda _, r=receipt: [r])
+        only = Uplink(
+            rig.ledger, rig.view, [(rig.spool, [KEY.key_id])], monotonic=lambda: rig.now[0]
+        )
+        with pytest.raises(SubmissionError) as caught:
+            only.send()
+        assert caught.value.reason in {"BAD_RECEIPT", "BODY_NOT_HELD"}
     assert rig.spool.count() == (2, 0)
+
+
+def test_a_body_that_the_ledger_does_not_hold_is_sent_again_and_holds_up_nobody(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(rig.spool, KEY, 1)
+    fill(rig.spool, OTHER, 2)
+    append = rig.ledger.append
+
+    def lose_the_first(statements: Sequence[Statement]) -> list[Receipt | Refusal]:
+        first, *rest = append(statements)
+        assert isinstance(first, Receipt)
+        return [replace(first, body_held=False), *rest]
+
+    monkeypatch.setattr(rig.ledger, "append", lose_the_first)
+    with pytest.raises(SubmissionError) as caught:
+        rig.uplink.send()
+    assert caught.value.reason == "BODY_NOT_HELD"
+    assert rig.spool.count() == (1, 2)
+    monkeypatch.undo()
+    rig.uplink.round()
+    assert rig.spool.count() == (0, 0)
+
+
+def test_what_has_piled_up_goes_up_in_batches_that_a_ledger_reads(rig: Rig) -> None:
+    author, said = Author.opening(KEY, b"e" * 16), list[tuple[Author, Statement]]()
+    for _ in range(20):
+        message = inventory_pb2.Inventory(driver="d" * 900_000)
+        statement, after = author.say(message, 0, 0, salt=bytes(16))
+        said.append((author, statement))
+        author = after
+    rig.spool.add(said)
+    while rig.uplink.send():
+        pass
+    assert rig.ledger.batches == [9, 9, 2]
+    assert logged(rig.ledger, KEY) == list(range(20))
+
+
+def test_a_checkpoint_that_came_with_a_proof_survives_a_restart_too(rig: Rig) -> None:
+    fill(rig.spool, KEY, 3)
+    rig.ledger.published = 1
+    rig.uplink.round()
+    rig.ledger.published = None
+    rig.uplink.prove()
+    rig.uplink.look()
+    assert rig.spool.seen(rig.view.log) == rig.uplink.seen
 
 
 def test_a_record_that_the_log_does_not_hold_is_never_freed(rig: Rig) -> None:
