@@ -12,6 +12,7 @@
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -56,22 +57,24 @@ class LedgerFolder:
             raise SetupError(
                 "LEDGER_EXISTS", f"{path} is a ledger already: give another folder, or --agreement"
             )
+        fresh = path / f"{PRIVATE}.new"
+        settings = {"origin": origin, "journal": "sqlite", "objects": "directory"}
+        note_key = signer.private.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
         try:
-            private.mkdir(parents=True)
-            private.chmod(0o700)
-            settings = {"origin": origin, "journal": "sqlite", "objects": "directory"}
-            (private / _SETTINGS).write_text(json.dumps(settings, indent=2) + "\n")
+            path.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(fresh, ignore_errors=True)  # one that stopped half-way
+            fresh.mkdir(mode=0o700)
+            (fresh / _SETTINGS).write_text(json.dumps(settings, indent=2) + "\n")
+            write_signing_key(fresh / _STATEMENT_KEY, SigningKey.generate())
+            write_secret(fresh / _NOTE_KEY, note_key)
+            fresh.rename(private)
+            _sync(path)
         except OSError as error:
             raise SetupError("UNWRITABLE", f"cannot make {private}: {error.strerror}") from error
-        write_signing_key(private / _STATEMENT_KEY, SigningKey.generate())
-        write_secret(
-            private / _NOTE_KEY,
-            signer.private.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            ),
-        )
         return cls.open(path)
 
     @classmethod
@@ -142,3 +145,11 @@ class LedgerFolder:
             yield
         finally:
             os.close(descriptor)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

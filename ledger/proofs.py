@@ -25,10 +25,12 @@ class Prover:
         return consistency_proof(old, new, subtrees_from_tiles(new, self._tile))
 
     def _tile(self, tile: Tile) -> bytes:
-        """Return a tile of an older tree out of the form in which the published tree has it."""
+        """Return a tile of an older tree out of the form in which the published tree has it, or a later one."""
         in_level = self._size >> HEIGHT * tile.level
         now = Tile(tile.level, tile.index, min(WIDTH, in_level - tile.index * WIDTH))
         data = self._objects.get(now.path)
+        if data is None and now.width < WIDTH:
+            data = self._objects.get(Tile(tile.level, tile.index).path)
         if data is None:
             raise ObjectError("TILE_MISSING", f"{now.path} is missing: run fsck")
         return data[: tile.width * HASH_LENGTH]

@@ -22,7 +22,9 @@ from tlog.tile import WIDTH, Tile, aligned_path, bundle_path, encode_bundle
 
 CHECKPOINT: Final = "checkpoint"
 _STEP: Final = 16 * WIDTH
-"""Records that are integrated at a time."""
+"""Records that are integrated at a time, at most."""
+_STEP_BYTES: Final = 32 << 20
+"""Bytes of bodies after which no further bundle is taken into a step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,8 @@ class Publisher:
         except TlogError as error:
             raise ForkError(
                 error.reason,
-                f"the checkpoint published or signed last is not this ledger's: {error}",
+                f"the checkpoint published or signed last is not this ledger's: {error}. Is this its folder? A file "
+                f"{CHECKPOINT!r} that is damaged can be moved away: it is written again from the journal",
             ) from error
         return Published(note, found.size, found.root)
 
@@ -127,26 +130,32 @@ class Publisher:
         while self._edge.size < size:
             start = self._edge.size - self._edge.size % WIDTH
             end = min(size, start + _STEP)
-            if write:
-                entries = list(self._journal.read(start, end))
-                records = [record for record, _ in entries]
-            else:
-                records = [record for record, _ in self._journal.leaves(start, end)]
-                entries = []
-            if len(records) != end - start:
+            entries = self._take(start, end) if write else []
+            records = [record for record, _ in entries or self._journal.leaves(start, end)]
+            fresh = records[self._edge.size - start :]
+            if not fresh:
                 raise JournalError(
                     "JOURNAL_DAMAGED",
-                    f"the journal holds no records from {start + len(records)} on",
+                    f"the journal holds no records from {start + len(records)} on: bring a copy back",
                 )
-            edge, filled = self._edge.extend(
-                [leaf_hash(record) for record in records[self._edge.size - start :]]
-            )
+            edge, filled = self._edge.extend([leaf_hash(record) for record in fresh])
             if write:
                 files = _tile_files(filled)
                 for at in range(0, len(entries) - len(entries) % WIDTH, WIDTH):
                     files |= _bundle_files((start + at) // WIDTH, entries[at : at + WIDTH])
                 self._objects.put(files)
             self._edge = edge
+
+    def _take(self, start: int, end: int) -> list[Entry]:
+        """Read the entries [start, end), or whole bundles of them when their bodies are large."""
+        taken: list[Entry] = []
+        size = 0
+        for entry in self._journal.read(start, end):
+            taken.append(entry)
+            size += len(entry[1] or b"")
+            if size >= _STEP_BYTES and len(taken) % WIDTH == 0:
+                break
+        return taken
 
     def _write_edge(self) -> None:
         """Write the tiles and bundles that are not full."""

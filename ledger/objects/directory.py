@@ -1,10 +1,14 @@
-"""An object store in a folder, which any web server can serve as it is."""
+"""An object store in a folder.
+
+Of a ledger's folder another web server may serve ``checkpoint``, ``tile/`` and ``bodies/``, and never ``private/``.
+"""
 
 import contextlib
 import os
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 from ledger.errors import ObjectError
 
@@ -23,8 +27,19 @@ class DirectoryStore:
 
     def get(self, path: str) -> bytes | None:
         """See :class:`ObjectStore`."""
+        file = self.open(path)
+        if file is None:
+            return None
+        with file:
+            try:
+                return file.read()
+            except OSError as error:
+                raise _failed("read", self._folder / path, error) from error
+
+    def open(self, path: str) -> BinaryIO | None:
+        """See :class:`ObjectStore`."""
         try:
-            return (self._folder / path).read_bytes()
+            return (self._folder / path).open("rb")
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
         except OSError as error:
@@ -32,22 +47,23 @@ class DirectoryStore:
 
     def put(self, files: Mapping[str, bytes]) -> None:
         """See :class:`ObjectStore`."""
-        folders: set[Path] = set()
+        changed: set[Path] = set()
         for path, data in files.items():
             target = self._folder / path
             try:
-                self._make(target.parent, folders)
+                changed |= self._make(target.parent)
                 _write(target, data)
             except OSError as error:
                 with contextlib.suppress(OSError):
                     target.with_name(target.name + _PART).unlink()
                 raise _failed("write", target, error) from error
-            folders.add(target.parent)
-        for folder in folders:
+            changed.add(target.parent)
+        for folder in changed:
             try:
                 _sync_folder(folder)
             except OSError as error:
                 raise _failed("sync", folder, error) from error
+        self._made |= changed
 
     def discard(self, folders: Iterable[str]) -> None:
         """See :class:`ObjectStore`."""
@@ -60,16 +76,15 @@ class DirectoryStore:
                 raise _failed("remove", self._folder / folder, error) from error
             self._made.discard(self._folder / folder)
 
-    def _make(self, folder: Path, changed: set[Path]) -> None:
+    def _make(self, folder: Path) -> set[Path]:
+        """Make a folder; return those that have to be synced so that it lasts."""
         if folder in self._made:
-            return
-        missing = [folder]
-        while not missing[-1].exists():
-            missing.append(missing[-1].parent)
-        for above in reversed(missing[:-1]):
-            above.mkdir(exist_ok=True)
-        changed.update(missing)
-        self._made.add(folder)
+            return set()
+        changed = [folder]
+        while changed[-1] != self._folder:
+            changed.append(changed[-1].parent)
+        folder.mkdir(parents=True, exist_ok=True)
+        return set(changed)
 
 
 def _write(target: Path, data: bytes) -> None:
@@ -90,4 +105,6 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _failed(what: str, path: Path, error: OSError) -> ObjectError:
-    return ObjectError("STORAGE", f"cannot {what} {path}: {error.strerror}")
+    return ObjectError(
+        "STORAGE", f"cannot {what} {path}: {error.strerror}; free space or repair the disk"
+    )

@@ -1,7 +1,7 @@
 """What an object store is: files by path, each whole or absent."""
 
 from collections.abc import Iterable, Mapping
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 
 class ObjectStore(Protocol):
@@ -12,6 +12,10 @@ class ObjectStore(Protocol):
 
     def get(self, path: str) -> bytes | None:
         """Return a file's bytes, ``None`` when there is none."""
+        ...
+
+    def open(self, path: str) -> BinaryIO | None:
+        """Return a file to read from, ``None`` when there is none; whoever asked closes it."""
         ...
 
     def put(self, files: Mapping[str, bytes]) -> None:

@@ -1,14 +1,20 @@
 """Who speaks in the ledger's tests: an agreement that pins them, and their chains."""
 
 import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from google.protobuf.message import Message
 
+from ledger.errors import JournalError, ObjectError
 from ledger.journal.interface import Entry
+from ledger.journal.sqlite import SqliteJournal
 from ledger.keyring import Keyring
+from ledger.objects.directory import DirectoryStore
 from ledger.screening import Screened
 from protos.stillwatch.ledger.v1 import ledger_pb2
 from protos.stillwatch.statement.v1 import (
@@ -201,3 +207,43 @@ def entries(count: int, size: int = 50, seed: int = 7) -> list[Entry]:
         (draw.randbytes(RECORD_LENGTH), None if at % 5 == 4 else draw.randbytes(size))
         for at in range(count)
     ]
+
+
+class FailingJournal(SqliteJournal):
+    """A journal whose next writes fail as ``failures`` says: ``before`` anything is durable, or ``after`` all is."""
+
+    def __init__(self, folder: Path) -> None:
+        self.failures: list[str] = []
+        super().__init__(folder)
+
+    def append(self, first: int, entries: Sequence[Entry]) -> None:
+        with self._failing():
+            super().append(first, entries)
+
+    def sign(self, expected: bytes | None, note: bytes) -> None:
+        with self._failing():
+            super().sign(expected, note)
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        when = self.failures.pop(0) if self.failures else ""
+        if when == "before":
+            raise JournalError("STORAGE", "nothing was written")
+        yield
+        if when == "after":
+            raise JournalError("STORAGE", "the answer was lost")
+
+
+class FailingStore(DirectoryStore):
+    """An object store that fails after ``left`` more writes, or at one path, until these are ``None`` again."""
+
+    left: int | None = None
+    at: str | None = None
+
+    def put(self, files: Mapping[str, bytes]) -> None:
+        for path, data in files.items():
+            if self.left == 0 or path == self.at:
+                raise ObjectError("STORAGE", f"cannot write {path}: no space")
+            super().put({path: data})
+            if self.left is not None:
+                self.left -= 1
