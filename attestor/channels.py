@@ -8,8 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from statements.features import MISSING_SLOT
+
 NODE: Final = -1
 """The row of readings that are of the node itself rather than of a chip."""
+MOST_SLOT_WATTS: Final = MISSING_SLOT - 1
+"""The most that a slot of a power series can say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +21,13 @@ class Channel:
     """One quantity.
 
     ``zero_is_missing``: no working device reads zero here, so that zero is a sentinel.
-    ``at_most``: readings above it are sentinels; None where the quantity has no bound.
+    ``at_most``: readings above it are sentinels. It is finite, so that every number fits its field.
     """
 
     name: str
     unit: str
+    at_most: float
     zero_is_missing: bool = False
-    at_most: float | None = None
 
 
 def _fraction(name: str) -> Channel:
@@ -31,11 +35,11 @@ def _fraction(name: str) -> Channel:
 
 
 def _counter(name: str) -> Channel:
-    return Channel(name, "byte")
+    return Channel(name, "byte", at_most=2**63)
 
 
 CHIP_CHANNELS: Final[tuple[Channel, ...]] = (
-    Channel("power_w", "W", zero_is_missing=True, at_most=65_534),
+    Channel("power_w", "W", zero_is_missing=True, at_most=MOST_SLOT_WATTS),
     Channel("energy_mj", "mJ", zero_is_missing=True, at_most=2**63),
     Channel("temperature_c", "°C", zero_is_missing=True, at_most=250),
     _fraction("utilisation"),
@@ -62,7 +66,7 @@ CHIP_CHANNELS: Final[tuple[Channel, ...]] = (
 
 NODE_CHANNELS: Final[tuple[Channel, ...]] = (
     Channel("wall_w", "W", zero_is_missing=True, at_most=10_000_000),
-    Channel("wall_resolution_w", "W", zero_is_missing=True),
+    Channel("wall_resolution_w", "W", zero_is_missing=True, at_most=10_000_000),
     Channel("cpu_energy_mj", "mJ", zero_is_missing=True, at_most=2**63),
     _counter("ib_tx_bytes"),
     _counter("ib_rx_bytes"),
@@ -98,6 +102,4 @@ def clean(name: str, value: float) -> float | None:
     channel = CHANNELS[name]
     if not math.isfinite(value) or value < 0 or (value == 0 and channel.zero_is_missing):
         return None
-    if channel.at_most is not None and value > channel.at_most:
-        return None
-    return value
+    return value if value <= channel.at_most else None

@@ -74,7 +74,7 @@ def decode_header(line: str, where: str) -> RecordingHeader:
     """Parse the first line of a recording; ``where`` names the file in errors."""
     try:
         found = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # absurdly deep is no header either
         raise RecordingError(
             "BAD_HEADER", f"{where}: line 1: not JSON ({error}); a recording starts with a header"
         ) from error
@@ -102,7 +102,9 @@ def decode_header(line: str, where: str) -> RecordingHeader:
             f"{where}: line 1: telemetry is {header.telemetry!r}, not one of "
             f"{', '.join(TELEMETRY)}",
         )
-    if not isinstance(header.period_ms, int) or header.period_ms < 1:
+    if len({chip.uuid for chip in header.chips}) != len(header.chips):
+        raise RecordingError("BAD_HEADER", f"{where}: line 1: two chips have one uuid")
+    if type(header.period_ms) is not int or header.period_ms < 1:
         raise RecordingError(
             "BAD_HEADER",
             f"{where}: line 1: period_ms is {header.period_ms!r}, not a whole "
@@ -134,7 +136,7 @@ class RecordingWriter:
         self._gzip.write(f"{_encode_header(header)}\n{columns}\n".encode())
 
     def write(self, reading: Reading) -> None:
-        """Append one row. Times must not go backwards; channels not read become blanks."""
+        """Append one row. Times must not go backwards; what was not read, or cannot be, becomes a blank."""
         if reading.time_ms < self._newest:
             raise RecordingError(
                 "TIME_BACKWARDS",
@@ -146,7 +148,7 @@ class RecordingWriter:
             )
         self._newest = reading.time_ms
         cells = [str(reading.time_ms), str(reading.chip)]
-        cells.extend(_cell(reading.values.get(name)) for name in self._channels)
+        cells.extend(_cell(name, reading.values.get(name)) for name in self._channels)
         self._gzip.write((",".join(cells) + "\n").encode())
 
     def close(self) -> None:
@@ -166,8 +168,8 @@ class RecordingWriter:
         self.close()
 
 
-def _cell(value: float | None) -> str:
-    if value is None:
+def _cell(name: str, value: float | None) -> str:
+    if value is None or clean(name, value) is None:
         return ""
     return str(int(value)) if value == int(value) else repr(float(value))
 

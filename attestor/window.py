@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from attestor.channels import CHIP_CHANNELS, NODE, NODE_CHANNELS, Reading
+from attestor.channels import CHIP_CHANNELS, MOST_SLOT_WATTS, NODE, NODE_CHANNELS, Reading
 from attestor.chip_features import chip_row
 from protos.stillwatch.statement.v1 import summary_pb2
 from statements.features import (
@@ -42,6 +42,7 @@ _COUNTERS: Final = frozenset(
     for channel in CHIP_CHANNELS + NODE_CHANNELS
     if channel.name.endswith(("_bytes", "energy_mj")) and channel.name != "memory_used_bytes"
 )
+_MOST_SAMPLES: Final = 2**32 - 1
 _CARRIED: Final = _COUNTERS | {"wall_w", "wall_resolution_w"}
 
 Sample = tuple[int, float]
@@ -138,7 +139,7 @@ def summarise(
     summary = summary_pb2.WorkloadSummary(
         inventory=rig.inventory,
         feature_set=FEATURE_SET,
-        samples_expected=int(rig.expected_per_s * span.length_ms / 1000),
+        samples_expected=min(int(rig.expected_per_s * span.length_ms / 1000), _MOST_SAMPLES),
         samples_taken=len(inside),
         largest_gap_ms=_largest_gap(span, inside),
         boot_id=rig.boot_id,
@@ -196,18 +197,22 @@ def _put_energy(
 
 
 def _slots(span: Span, samples: Sequence[Sample]) -> bytes:
-    """Return the mean of the samples of each slot as little-endian uint16 W."""
+    """Return the mean of the samples of each slot as little-endian uint16 W.
+
+    A mean that a slot cannot say is missing: the most that it can say would be too little.
+    """
     count = -(-span.length_ms // SLOT_MS)
     sums, counts = [0.0] * count, [0] * count
     for time_ms, watts in samples:
         slot = (time_ms - span.start_ms) // SLOT_MS
         sums[slot] += watts
         counts[slot] += 1
-    return b"".join(
-        (min(round(total / number), MISSING_SLOT - 1) if number else MISSING_SLOT).to_bytes(
-            2, "little"
-        )
+    means = (
+        round(total / number) if number else MISSING_SLOT
         for total, number in zip(sums, counts, strict=True)
+    )
+    return b"".join(
+        (mean if mean <= MOST_SLOT_WATTS else MISSING_SLOT).to_bytes(2, "little") for mean in means
     )
 
 

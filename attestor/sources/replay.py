@@ -58,10 +58,17 @@ class ReplaySource:
         self._from_ms = from_ms
         self._shift = at_ms - from_ms
         self._rows: Iterator[Reading] = iter(self._reader)
+        self._broken: RecordingError | None = None
         self._next: Reading | None = None
 
     def read(self, now_ms: int) -> Batch:
-        """Return the readings that are due, up to ``now_ms``."""
+        """Return the readings that are due, up to ``now_ms``.
+
+        What came before a fault in the recording is good, and returned with a line about the fault; after that
+        nothing can be read: SourceError.
+        """
+        if self._broken is not None:
+            raise SourceError(self._broken.reason, str(self._broken), permanent=True)
         due: list[Reading] = []
         while True:
             reading, self._next = self._next, None
@@ -69,9 +76,8 @@ class ReplaySource:
                 try:
                     reading = next(self._rows, None)
                 except RecordingError as error:
-                    # What came before the fault was good; the rest of the file is not to be read.
-                    self._rows = iter(())
-                    return Batch(due, (str(error),))
+                    self._broken = error
+                    return Batch(due, (f"{error.reason}: {error}",))
             if reading is None:
                 return Batch(due)
             if reading.time_ms < self._from_ms:

@@ -119,6 +119,8 @@ def test_what_is_wrong_in_a_row_is_named_with_its_line(
         ({"period_ms": "100"}, "BAD_HEADER"),
         ({"chips": [{"uuid": "GPU-0"}]}, "BAD_HEADER"),
         ({"labels": 5}, "BAD_HEADER"),
+        ({"period_ms": True}, "BAD_HEADER"),
+        ({"chips": [{"uuid": "GPU-0", "model": "H100"}] * 2}, "BAD_HEADER"),
     ],
 )
 def test_a_header_that_does_not_fit_is_refused(
@@ -144,10 +146,12 @@ def test_what_is_no_gzip_and_what_is_not_there_are_told_apart(tmp_path: Path) ->
     (tmp_path / "plain").write_text("time_ms,chip\n")
     (tmp_path / "empty").write_bytes(gzip.compress(b""))
     (tmp_path / "prose").write_bytes(gzip.compress(b"hello\n"))
+    (tmp_path / "deep").write_bytes(gzip.compress(b"[" * 100_000))
     assert refusal(tmp_path / "plain").reason == "CORRUPT"
     assert refusal(tmp_path / "absent").reason == "UNREADABLE"
     assert refusal(tmp_path / "empty").reason == "BAD_HEADER"
     assert refusal(tmp_path / "prose").reason == "BAD_HEADER"
+    assert refusal(tmp_path / "deep").reason == "BAD_HEADER"
 
 
 def test_the_writer_refuses_what_the_reader_would_refuse(tmp_path: Path) -> None:
@@ -162,7 +166,15 @@ def test_the_writer_refuses_what_the_reader_would_refuse(tmp_path: Path) -> None
     assert (backwards.value.reason, unknown.value.reason) == ("TIME_BACKWARDS", "UNKNOWN_CHIP")
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -0.1])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), -5.0, 0.0, 1e300])
+def test_what_cannot_be_read_is_written_as_a_blank(tmp_path: Path, value: float) -> None:
+    with RecordingWriter(tmp_path / "r", HEADER, ["power_w", "nvlink_tx_bytes"]) as writer:
+        writer.write(Reading(0, 0, {"power_w": value, "nvlink_tx_bytes": 5.0}))
+    with RecordingReader(tmp_path / "r") as reader:
+        assert list(reader) == [Reading(0, 0, {"nvlink_tx_bytes": 5.0})]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -0.1, 1e300])
 @pytest.mark.parametrize("name", names)
 def test_no_channel_takes_what_is_not_a_quantity(name: str, value: float) -> None:
     assert clean(name, value) is None

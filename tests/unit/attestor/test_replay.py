@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from attestor.errors import ConfigError, SourceError
+from attestor.sampler import NodeSampler
 from attestor.settings import Settings
 from attestor.sources.interface import Telemetry
 from attestor.sources.registry import configure, kinds
 from attestor.sources.replay import ReplaySource
+from attestor.window import Span
 
 AT = 1_800_000_000_000
 
@@ -42,7 +44,7 @@ def test_at_its_end_the_chips_go_silent(record: Callable[..., Path]) -> None:
     source.close()
 
 
-def test_what_came_before_a_fault_is_good_and_the_rest_is_silence(
+def test_what_came_before_a_fault_is_good_and_the_rest_is_never_read(
     record: Callable[..., Path],
 ) -> None:
     path = record(chips=1, seconds=5)
@@ -51,9 +53,29 @@ def test_what_came_before_a_fault_is_good_and_the_rest_is_silence(
     source = ReplaySource(path, at_ms=AT)
     batch = source.read(AT + 60_000)
     assert len(batch.readings) == 12
-    assert "time goes back" in batch.failed[0]
-    assert not source.read(AT + 120_000).readings
+    assert batch.failed[0].startswith("TIME_BACKWARDS: ")
+    for later in (120_000, 180_000):
+        with pytest.raises(SourceError) as caught:
+            source.read(AT + later)
+        assert (caught.value.reason, caught.value.permanent) == ("TIME_BACKWARDS", True)
     source.close()
+
+
+def test_a_recording_cut_in_the_middle_fails_in_every_window_after_the_cut(
+    record: Callable[..., Path],
+) -> None:
+    path = record(chips=1, seconds=600)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    sampler = NodeSampler("n", [("replay", lambda: ReplaySource(path, at_ms=AT))], 60_000)
+    found = []
+    for start in range(AT, AT + 600_000, 60_000):
+        sampler.poll(start + 60_000)
+        found.append(sampler.collect(Span(start, start + 60_000)))
+    cut = next(place for place, window in enumerate(found) if window.failed)
+    assert 1 < cut < 9
+    assert all(len(window.readings) > 100 and not window.failed for window in found[1:cut])
+    assert all(window.failed == {"replay"} for window in found[cut:])
+    assert not any(window.readings for window in found[cut + 1 :])
 
 
 def test_a_recording_labels_itself(record: Callable[..., Path]) -> None:

@@ -108,8 +108,10 @@ def test_slots_are_means_of_their_samples_and_never_interpolated() -> None:
     readings = [
         chip(60_000, power_w=100),
         chip(60_500, power_w=201),
-        chip(62_000, power_w=90_000),
+        chip(62_000, power_w=65_534),
         Reading(60_100, NODE, {"wall_w": 5_000.4}),
+        Reading(61_100, NODE, {"wall_w": 65_535.0}),
+        Reading(62_100, NODE, {"wall_w": 1_000_000.0}),
     ]
     summary, _ = summarise(SPAN, RIG, readings, Carried())
     power = slots(summary.power.chips)
@@ -117,7 +119,9 @@ def test_slots_are_means_of_their_samples_and_never_interpolated() -> None:
     assert len(power) == 120
     assert power[:4] == (150, MISSING_SLOT, MISSING_SLOT - 1, MISSING_SLOT)
     assert set(power[60:]) == {MISSING_SLOT}
-    assert slots(summary.power.node)[:2] == (5_000, MISSING_SLOT)
+    # What a slot cannot say is missing there: the most that it can say would be a lie.
+    assert slots(summary.power.node)[:4] == (5_000,) + (MISSING_SLOT,) * 3
+    assert summary.node.wall_energy_joules > 1_000_000
 
 
 def test_wall_energy_stands_two_periods_into_a_gap_and_no_further() -> None:
