@@ -33,6 +33,8 @@ CONSTANTS: Final = {
     "idle_activity": interval.IDLE_ACTIVITY,
     "idle_tensor": interval.IDLE_TENSOR,
     "idle_power": interval.IDLE_POWER,
+    "activity_resolution": interval.ACTIVITY_RESOLUTION,
+    "utilisation_resolution": interval.UTILISATION_RESOLUTION,
     "clock_slack": interval.CLOCK_SLACK,
     "activity_slack": interval.ACTIVITY_SLACK,
     "wall_tolerance": observations.WALL_TOLERANCE,

@@ -43,6 +43,10 @@ IDLE_POWER: Final = 2.0
 """An idle chip draws at most this many times the idle power of its model."""
 IDLE_SHOWN: Final = 0.95
 """An idle chip shows it for this share of the window, by samples or by its energy counter."""
+ACTIVITY_RESOLUTION: Final = 0.001
+"""Activity of an SM or pipe that a profiling counter may have missed; a reading of 0 excludes no less."""
+UTILISATION_RESOLUTION: Final = 0.01
+"""The same of the share of time in which kernels ran: NVML tells it in whole per cent."""
 CLOCK_SLACK: Final = 1.01
 """A logged clock may exceed the table's highest by this factor before it is impossible."""
 ACTIVITY_SLACK: Final = 1.001
@@ -124,6 +128,11 @@ def _activity(windows: ChipWindows, name: str) -> Float64:
     return np.where(possible, np.minimum(value, 1.0), np.nan)
 
 
+def _at_most(windows: ChipWindows, name: str, resolution: float = ACTIVITY_RESOLUTION) -> Float64:
+    """Return the most that an activity can have been, 0 to 1: its reading and the counter's resolution."""
+    return np.minimum(_or(_activity(windows, name), 1.0) + resolution, 1.0)
+
+
 def _clock(windows: ChipWindows, name: str, f_max: Float64) -> Float64:
     """Return a clock in Hz; what is impossible counts as missing."""
     value = feature(windows, name) * 1e6
@@ -162,10 +171,10 @@ def counted_share(windows: ChipWindows) -> Float64:
 def _tensor_cycles(windows: ChipWindows, ceiling: Float64) -> Float64:
     """Return the most that the tensor pipes were active together, 0 to 1."""
     each = [
-        np.minimum(_or(_activity(windows, name), 1.0), ceiling)
+        np.minimum(_at_most(windows, name), ceiling)
         for name in ("hmma_active_mean", "imma_active_mean", "dmma_active_mean")
     ]
-    any_pipe = np.minimum(_or(_activity(windows, "tensor_active_mean"), 1.0), ceiling)
+    any_pipe = np.minimum(_at_most(windows, "tensor_active_mean"), ceiling)
     cycles: Float64 = np.minimum(any_pipe, each[0] + each[1] + each[2])
     return cycles
 
@@ -174,11 +183,15 @@ def _pipes_flop_per_s(windows: ChipWindows, figures: _Figures) -> Float64:
     """Return the sum over pipes of activity x fastest FLOP a clock x logged clock.
 
     A pipe without a reading counts as always active, a clock without one as the highest. A pipe is
-    active only while an SM has a warp, so that no pipe was active for longer than its SMs were. The
+    active only while an SM has a warp, and an SM only while a kernel runs, so that no pipe was active
+    for longer than either. A reading excludes nothing below its resolution. The
     mean clock alone leaves open that work fell together with high clocks: then the product is at
     most the lesser of activity at the highest clock, and full activity at the mean clock.
     """
-    ceiling = _or(_activity(windows, "sm_active_mean"), 1.0)
+    ceiling = np.minimum(
+        _at_most(windows, "sm_active_mean"),
+        _at_most(windows, "utilisation_mean", UTILISATION_RESOLUTION),
+    )
     mean = _or(_clock(windows, "sm_clock_mean", figures.f_max), figures.f_max)
     weighted = _clock(windows, "sm_clock_tensor_mean", figures.f_max)
 
@@ -196,7 +209,7 @@ def _pipes_flop_per_s(windows: ChipWindows, figures: _Figures) -> Float64:
         ("fp32_active_mean", FP32_OVER_K16),
         ("fp64_active_mean", FP64_OVER_K16),
     ):
-        total = total + share * cycles(np.minimum(_or(_activity(windows, name), 1.0), ceiling))
+        total = total + share * cycles(np.minimum(_at_most(windows, name), ceiling))
     return total * figures.k16
 
 

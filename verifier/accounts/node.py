@@ -20,7 +20,8 @@ class NodeAccount:
 
     FLOP are executed dense operations. ``upper_flop`` is of the time with windows;
     ``unaccounted_flop`` of the time and the chips without. ``capable_*`` leave out what counters
-    show to be idle. ``bound_flop`` is the part of ``upper_flop`` that each term bound.
+    show to be idle; ``upper_flop`` does not, since what idle chips could hide is in it.
+    ``bound_flop`` is the part of ``upper_flop`` that each term bound.
     ``wall_energy_j`` is what was measured, ``wall_s`` over how much node time, ``wall_floor_flop``
     what it allows there at the least energy of an operation. ``unknown_chips`` are of a model that
     the table does not know. The ``*_chip_s`` are chip seconds: that must be accounted for, with any
@@ -37,7 +38,6 @@ class NodeAccount:
     unaccounted_flop: float
     capable_lower_flop: float
     capable_estimate_flop: float
-    capable_upper_flop: float
     bound_flop: tuple[float, ...]
     wall_energy_j: float
     wall_floor_flop: float
@@ -86,14 +86,15 @@ class _Sums:
     upper: float
     capable_lower: float
     capable_estimate: float
-    capable_upper: float
     bound: tuple[float, ...]
 
 
 def _sum_windows(bounded: Bounded, first: Int64, kept: Int64) -> _Sums:
     """Return the sums over a node's windows: of its chips, or what its wall allows them together."""
     found = bounded.intervals
-    columns: list[list[float]] = [[] for _ in range(6)]
+    lower: list[list[float]] = [[], []]
+    estimate: list[list[float]] = [[], []]
+    upper: list[float] = []
     bound: list[list[float]] = [[] for _ in Term]
     for row in kept.tolist():
         rows = slice(int(first[row]), int(first[row + 1]))
@@ -108,25 +109,21 @@ def _sum_windows(bounded: Bounded, first: Int64, kept: Int64) -> _Sums:
                 bound[term].append(flop)
         typical = float(bounded.wall_typical_flop[row])
         blind = not bounded.activity[rows].any() and not bounded.counter[rows].any()
-        for place, (some, most) in enumerate(
-            ((np.ones_like(busy), by_chips), (busy, math.fsum(each[busy])))
-        ):
-            upper = min(most, wall)
-            lower = min(math.fsum(found.lower[rows][some]), upper)
-            estimate = math.fsum(found.estimate[rows][some])
+        most = min(by_chips, wall)
+        upper.append(most)
+        for place, some in enumerate((np.ones_like(busy), busy)):
+            least = min(math.fsum(found.lower[rows][some]), most)
+            likely = math.fsum(found.estimate[rows][some])
             if blind and not math.isnan(typical):
-                estimate = typical
-            columns[3 * place].append(lower)
-            columns[3 * place + 1].append(min(max(estimate, lower), upper))
-            columns[3 * place + 2].append(upper)
-    sums = [math.fsum(column) for column in columns]
+                likely = typical
+            lower[place].append(least)
+            estimate[place].append(min(max(likely, least), most))
     return _Sums(
-        lower=sums[0],
-        estimate=sums[1],
-        upper=sums[2],
-        capable_lower=sums[3],
-        capable_estimate=sums[4],
-        capable_upper=sums[5],
+        lower=math.fsum(lower[0]),
+        estimate=math.fsum(estimate[0]),
+        upper=math.fsum(upper),
+        capable_lower=math.fsum(lower[1]),
+        capable_estimate=math.fsum(estimate[1]),
         bound=tuple(math.fsum(part) for part in bound),
     )
 
@@ -225,7 +222,6 @@ def account_node(
         unaccounted_flop=math.fsum(hidden),
         capable_lower_flop=sums.capable_lower,
         capable_estimate_flop=sums.capable_estimate,
-        capable_upper_flop=sums.capable_upper,
         bound_flop=sums.bound,
         wall_energy_j=math.fsum(energy[~np.isnan(energy)]),
         wall_floor_flop=math.fsum(floor[~np.isnan(floor)]),

@@ -47,8 +47,9 @@ class PartyAccount:
     """What a party's chips executed within a period [start, end) of Unix ms, and how that is known.
 
     ``lower_flop`` to ``upper_flop`` are of time with windows, ``unaccounted_flop`` of time and
-    chips without: at most ``most_flop`` was executed. ``training_capable`` leaves out what counters
-    show to be idle; its upper bound does not hold unaccounted compute either. ``coverage`` is the
+    chips without: at most ``most_flop`` was executed. ``training_capable`` leaves what counters
+    show to be idle out of its lower bound and estimate; its upper bound holds what idle chips could
+    hide, and no unaccounted compute. ``coverage`` is the
     share of chip time with evidence, 0 to 1; NaN where no chip had to be accounted for.
     ``binding_shares`` is the share of ``upper_flop`` that each term bound; ``wall_floor_flop`` is
     what ``wall_energy_j`` allows at the least energy of an operation, in the time ``wall_s`` alone.
@@ -258,7 +259,7 @@ def sum_up(accounts: Sequence[NodeAccount], period: tuple[int, int], trust: Trus
         training_capable=Interval(
             total("capable_lower_flop"),
             total("capable_estimate_flop"),
-            total("capable_upper_flop"),
+            total("upper_flop"),
         ),
         coverage=share("evidence_chip_s"),
         chips=sum(node.chips for node in nodes),

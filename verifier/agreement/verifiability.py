@@ -7,7 +7,7 @@ of N H100e under coverage floor c, over the time t that the cap runs::
     smallest = N t (c covered + (1 - c) missing)
 
     meters:    covered = missing = peak                    (no meter is declared: time is all that is known)
-    counters:  covered = min(peak x activity, idle / e_min)
+    counters:  covered = min(peak x resolution, idle / e_min)
                missing = min(peak, idle / e_min)           (the absolute energy counter prices silence)
 
 ``docs/agreements.md`` has the derivation; peak, idle power and e_min are the chip table's for
@@ -17,13 +17,11 @@ an H100, since declared compute is in H100e.
 from dataclasses import dataclass
 
 from verifier.accounts.chips import Chip
+from verifier.accounts.interval import UTILISATION_RESOLUTION
 from verifier.agreement.model import Agreement, Measure, Obligation, Party, Scope, Stage, Trust
 
 REFERENCE_CHIP = "NVIDIA H100 80GB HBM3"
 """The chip whose figures are used, as NVML names it: declared compute is in its equivalents."""
-
-ACTIVITY_RESOLUTION = 0.01
-"""Share of peak below which an activity counter cannot be relied on. Judgement."""
 
 NODE_H100E = 8.0
 """Chips of one node, where a cap's scope is the node."""
@@ -55,7 +53,7 @@ def smallest_cap(agreement: Agreement, cap: Obligation, party: Party, chip: Chip
     if cap.scope is Scope.NODE:
         chips = min(chips, NODE_H100E)
     by_energy = min(chip.peak_flop_per_s, chip.idle_w / chip.e_min_j_per_flop)
-    by_activity = min(chip.peak_flop_per_s * ACTIVITY_RESOLUTION, by_energy)
+    by_activity = min(chip.peak_flop_per_s * UTILISATION_RESOLUTION, by_energy)
     if cap.trust is Trust.METERS:
         by_energy = by_activity = chip.peak_flop_per_s
     seconds = span_ms / 1_000

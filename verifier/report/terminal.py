@@ -124,7 +124,8 @@ def _facts(party: PartyPart) -> Iterator[tuple[str, RenderableType]]:
     yield (
         "training-capable",
         Text(
-            f"{_flop(capable.lower_flop)} to {_flop(capable.upper_flop)}: what was not shown to be idle"
+            f"{_flop(capable.lower_flop)} to {_flop(capable.upper_flop)}: what was not shown to be idle, and "
+            "what idle chips could hide"
         ),
     )
     if party.energy.wall_node_seconds:

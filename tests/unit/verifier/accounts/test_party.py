@@ -204,13 +204,25 @@ def test_samples_not_taken_hide_as_much_as_fits(table: ChipTable) -> None:
 
 
 def test_a_chip_is_not_idle_in_samples_that_were_not_taken(table: ChipTable) -> None:
-    assert party(table, Window(0, IDLE, taken=59)).training_capable.upper_flop == 0
-    assert party(table, Window(0, IDLE, taken=6)).training_capable.upper_flop >= 54 * PEAK
+    slept = {"utilisation_mean": 0.0, "power_mean": 72.0}
+    assert party(table, Window(0, slept, taken=59)).training_capable.estimate_flop == 0
+    doubtful = party(table, Window(0, slept, taken=6)).training_capable
+    assert doubtful.estimate_flop > 0
+    assert doubtful.upper_flop >= 54 * PEAK
     # Its energy counter speaks of the whole window, whatever was sampled.
-    counted = Window(0, IDLE, energy_j=(0, 60 * 72), taken=6)
-    found = party(table, counted)
-    assert found.training_capable.upper_flop == 0
+    found = party(table, Window(0, slept, energy_j=(0, 60 * 72), taken=6))
+    assert found.training_capable.estimate_flop == 0
+    assert found.training_capable.upper_flop == pytest.approx(60 * 72 / 0.20e-12)
     assert found.coverage == 1
+
+
+def test_a_reading_of_nothing_excludes_no_less_than_its_resolution(table: ChipTable) -> None:
+    profiled = party(table, Window(features=IDLE))
+    assert profiled.upper_flop == pytest.approx(0.001 * 60 * PEAK, rel=0.2)
+    assert profiled.upper_flop == profiled.training_capable.upper_flop
+    assert profiled.detection_limit_flop > 0
+    counted = party(table, Window(features={"utilisation_mean": 0.0}))
+    assert counted.upper_flop == pytest.approx(0.01 * 60 * PEAK, rel=0.2)
 
 
 def test_a_counter_that_is_no_longer_read_covers_nothing(table: ChipTable) -> None:
@@ -291,13 +303,14 @@ def test_a_second_window_of_the_same_time_does_not_count(table: ChipTable) -> No
 
 
 def test_idle_is_shown_by_counters_and_power_together(table: ChipTable) -> None:
-    assert party(table, Window(features=IDLE)).training_capable.upper_flop == 0
     slept = {"utilisation_mean": 0.0, "power_mean": 72.0}
-    assert party(table, Window(features=slept)).training_capable.upper_flop == 0
+    assert party(table, Window(features=slept)).training_capable.estimate_flop == 0
     hot = party(table, Window(features=slept | {"power_mean": 500.0}))
-    assert hot.training_capable.upper_flop > 0
-    assert party(table, Window(features={"utilisation_mean": 0.0})).training_capable.upper_flop > 0
-    assert party(table, Window(features=IDLE), trust=Trust.METERS).training_capable.upper_flop > 0
+    assert hot.training_capable.estimate_flop > 0
+    ran = party(table, Window(features={"utilisation_mean": 0.0}))
+    assert ran.training_capable.estimate_flop > 0
+    met = party(table, Window(features=slept), trust=Trust.METERS)
+    assert met.training_capable.estimate_flop > 0
 
 
 FRACTIONS = st.floats(0, 1, width=32)
