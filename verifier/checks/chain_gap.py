@@ -20,7 +20,9 @@ from verifier.checks.interface import (
 def _find(case: PartyCase) -> Iterator[Finding]:
     records = case.evidence.records
     for gap in case.evidence.chains.gaps:
-        if gap.author not in case.authors() or not case.said_within(gap.row):
+        # What the party itself said decides whether it is a member: a hole in that matters in every period.
+        told = gap.author == case.party.key or case.said_within(gap.row)
+        if gap.author not in case.authors() or not told:
             continue
         subject = case.name(gap.author)
         start, end = int(records.start_ms[gap.row]), int(records.end_ms[gap.row])
@@ -33,14 +35,14 @@ def _find(case: PartyCase) -> Iterator[Finding]:
             subject=subject,
             from_ms=start,
             to_ms=end,
-            summary=f"{gap.missing} statements before sequence {records.sequence[gap.row]} are not in the log",
+            summary=f"at least {gap.missing} statements before sequence {records.sequence[gap.row]} are not in the log",
             evidence=cite(case.evidence, [gap.row]),
         )
 
 
 CHECK = Check(
     id="chain_gap",
-    version=1,
+    version=2,
     cls=CheckClass.EXACT,
     looks_for="statements that were said, and are not in the log",
     cites="the first statement after the hole",

@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
+import numpy as np
+
 from verifier.accounts.chips import ChipTable
 from verifier.accounts.obligations import Assessment, Outcome
 from verifier.accounts.party import PartyAccount
 from verifier.agreement.model import Agreement, Obligation, Party
 from verifier.evidence.gather import Evidence
+from verifier.evidence.records import Bools
 from verifier.evidence.windows import PartyWindows
 from verifier.rhythm import Rhythm
 
@@ -119,8 +122,20 @@ class PartyCase:
                 return f"node {node.name} ({author.hex()[:12]})"
         return f"party {self.party.id}"
 
+    def logged_within(self) -> Bools:
+        """Return which records were logged in the period, its grace included."""
+        records, time = self.evidence.records, self.evidence.time
+        logged = np.clip(
+            records.logged_at_ms,
+            time.not_before_ms[records.index],
+            time.not_after_ms[records.index],
+        )
+        end = self.period[1] + self.agreement.pins.late_grace_ms
+        within: Bools = (self.period[0] <= logged) & (logged < end)
+        return within
+
     def said_within(self, row: int) -> bool:
-        """Return whether a statement was logged in the period, its grace included."""
+        """Return whether a record was logged in the period, its grace included."""
         records = self.evidence.records
         logged = self.evidence.time.clamp(int(records.index[row]), int(records.logged_at_ms[row]))
         return self.period[0] <= logged < self.period[1] + self.agreement.pins.late_grace_ms

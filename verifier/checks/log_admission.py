@@ -1,12 +1,13 @@
 """Log admission: records that an honest ledger refuses.
 
-Leaves that are no record, signatures that do not verify, keys that nobody made live, statements logged twice, public
-bodies that are not served. None of them counts for or against a party.
+Leaves that are no record, signatures that do not verify, keys that nobody made live, statements logged twice, bodies
+that do not parse. None of them counts for or against a party.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator
 
+from verifier.checks import public_bodies
 from verifier.checks.interface import (
     MOST_CITED,
     CheckClass,
@@ -25,7 +26,10 @@ def _find(case: LedgerCase) -> Iterator[Finding]:
     ids = dict(zip(case.evidence.records.index.tolist(), case.evidence.records.ids, strict=True))
     by_reason: dict[str, list[Fault]] = defaultdict(list)
     for fault in case.evidence.faults:
-        if not fault.notes and not fault.reason.startswith(("TICK", "BAD_TICK")):
+        elsewhere = fault.reason in public_bodies.REASONS or fault.reason.startswith(
+            ("TICK", "BAD_TICK")
+        )
+        if not fault.notes and not elsewhere:
             by_reason[fault.reason].append(fault)
     for reason, faults in sorted(by_reason.items()):
         yield Finding(
@@ -50,7 +54,7 @@ def _find(case: LedgerCase) -> Iterator[Finding]:
 
 CHECK = LedgerCheck(
     id="log_admission",
-    version=1,
+    version=2,
     cls=CheckClass.EXACT,
     looks_for="records that should not have been admitted",
     cites="the records",

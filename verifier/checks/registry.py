@@ -13,7 +13,10 @@ from verifier.checks import (
     late,
     log_admission,
     log_inconsistency,
+    other_history,
+    public_bodies,
     restarts,
+    signers,
     ticks_missing,
     training_cap,
     training_signature,
@@ -24,6 +27,7 @@ from verifier.checks.interface import Check, LedgerCheck
 CHECKS: Final[tuple[Check, ...]] = (
     chain_fork.CHECK,
     chain_gap.CHECK,
+    other_history.CHECK,
     late.CHECK,
     early.CHECK,
     restarts.CHECK,
@@ -39,6 +43,8 @@ CHECKS: Final[tuple[Check, ...]] = (
 
 LEDGER_CHECKS: Final[tuple[LedgerCheck, ...]] = (
     log_inconsistency.CHECK,
+    public_bodies.CHECK,
+    signers.CHECK,
     log_admission.CHECK,
     ticks_missing.CHECK,
 )

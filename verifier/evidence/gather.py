@@ -23,7 +23,7 @@ from protos.stillwatch.statement.v1 import (
 from statements.body import decode_body, verify_stored
 from statements.enrolment import verify_enrolment
 from statements.errors import BodyError, SignatureError
-from statements.kinds import Kind, parse_content
+from statements.kinds import SEALABLE, Kind, parse_content
 from statements.pins import LedgerPin, Pin, Pins, Role, agreement_digest
 from statements.signing import VerifyingKey, key_digest, verify_signature
 from verifier.agreement.model import Agreement
@@ -135,7 +135,7 @@ class _Gatherer:
             records=self.records,
             time=time,
             chains=chains,
-            said=tuple(self._said(time)),
+            said=tuple(self._said(time, chains.authentic)),
             nodes=tuple(self._settled(time)),
             openings=tuple(
                 NodeOpening(one.row, one.author, one.message)
@@ -182,6 +182,8 @@ class _Gatherer:
         body = self.prefix.bodies[index]
         kind = Kind(int(self.records.kind[row]))
         if body is None:
+            if kind in SEALABLE:
+                return None  # may be withheld
             self._fault("BODY_MISSING", row, f"the body of the {kind.name} statement is not served")
             return None
         try:
@@ -303,13 +305,13 @@ class _Gatherer:
             for row in rows[:_MOST_TOLD]:
                 self._fault(reason, row, f"the statement at {self.records.index[row]} {words}")
 
-    def _said(self, time: LogTime) -> list[LoggedStatement]:
+    def _said(self, time: LogTime, authentic: Bools) -> list[LoggedStatement]:
         said: list[LoggedStatement] = []
         seen: set[bytes] = set()
         for one in self.spoken:
             pin = self._pin(one.author)
             ident = self.records.ids[one.row]
-            if pin is None or not self.verified[one.row] or ident in seen:
+            if pin is None or not authentic[one.row] or ident in seen:
                 continue
             seen.add(ident)
             index = int(self.records.index[one.row])

@@ -473,6 +473,25 @@ def test_a_public_body_that_is_not_served_is_told_and_not_heard(book: Logbook) -
         assert index in _authentic(evidence)
 
 
+def test_a_body_that_may_be_withheld_is_no_fault_of_the_log(book: Logbook) -> None:
+    index = book.say("aurora", summary_pb2.MeterReading(subject="hall"))
+    book.bodies[index] = None
+    assert book.evidence().faults == ()
+
+
+def test_of_two_facts_for_one_place_the_first_logged_is_heard(book: Logbook) -> None:
+    meridian = book.people["meridian"]
+    fact = governance_pb2.Fact(agreement=book.pins.digest, indicator="task_horizon", value=16.0)
+    book.open(meridian)
+    place = meridian.author
+    first = book.say("meridian", fact)
+    meridian.author = place
+    fact.value = 1.0
+    book.say("meridian", fact)
+    heard = [said for said in book.evidence().said if isinstance(said.message, governance_pb2.Fact)]
+    assert [said.index for said in heard] == [first]
+
+
 def test_said_is_in_log_order_and_names_its_author(book: Logbook) -> None:
     for who in ("meridian", "aurora", "auditor"):
         book.say(who, governance_pb2.Reply(finding="f", text="t"))

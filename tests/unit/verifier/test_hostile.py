@@ -1,9 +1,17 @@
 """What an inspected party, a rival, or a ledger may put into a log, and what it does not gain by it."""
 
+import hashlib
+from dataclasses import replace
+
 import pytest
 
+from protos.stillwatch.statement.v1 import governance_pb2, summary_pb2
+from statements.author import Seen
+from statements.header import decode_header
+from statements.kinds import Kind
+from statements.record import decode_record
 from tests.unit.verifier.auditing import audit, found, outcomes, party_of
-from tests.unit.verifier.logbook import IDLE, MINUTE, TRAINING, Work, play
+from tests.unit.verifier.logbook import IDLE, MINUTE, TRAINING, Logbook, Pause, Work, play
 from verifier.accounts.obligations import Outcome
 from verifier.checks.interface import Severity
 from verifier.ruleset import Ruleset
@@ -64,3 +72,96 @@ def test_a_node_whose_clock_is_ahead_by_less_than_the_grace_is_found_nothing_of(
     party = party_of(audit(book, (start, start + 10 * MINUTE), ruleset), "aurora")
     assert party.findings == ()
     assert party.conclusion is C.COMPLIANT
+
+
+# ------------------------------------------------------------------------------------------- a lying ledger
+
+
+def _kinds(book: Logbook, kind: Kind) -> list[int]:
+    return [
+        at
+        for at, entry in enumerate(book.records)
+        if decode_header(decode_record(entry).header).kind == kind
+    ]
+
+
+@pytest.mark.parametrize("kind", [Kind.ACCESSION, Kind.FACT, Kind.ENROLMENT, Kind.INVENTORY])
+@pytest.mark.parametrize("held", [None, b"other"])
+def test_nobody_is_compliant_by_a_log_that_withholds_what_is_public(
+    honest: Pause, ruleset: Ruleset, kind: Kind, held: bytes | None
+) -> None:
+    gone = _kinds(honest.book, kind)[0]
+    bodies = [held if at == gone else body for at, body in enumerate(honest.book.bodies)]
+    verdict = audit(replace(honest.book, bodies=bodies), honest.in_force, ruleset)
+    assert C.COMPLIANT not in {party.conclusion for party in verdict.parties}
+    told = next(one for one in verdict.ledger_findings if one.check == "public_bodies")
+    assert [cited.index for cited in told.evidence] == [gone]
+
+
+def test_nobody_is_compliant_by_a_log_that_dropped_what_a_signer_said(ruleset: Ruleset) -> None:
+    pause = play({}, minutes=0, after=0)
+    book, start = pause.book, pause.book.now_ms
+    reply = governance_pb2.Reply(finding="f", text="t")
+    book.sign(book.people["meridian"], reply)  # the ledger acknowledged it, and never logged it
+    book.say("meridian", reply)
+    for _ in range(8):
+        book.minute({})
+    verdict = audit(book, (start, start + 4 * MINUTE), ruleset)
+    assert {party.conclusion for party in verdict.parties} == {C.UNRESOLVED}
+    (told,) = verdict.ledger_findings
+    assert (told.check, told.subject) == ("signers", "evaluators meridian")
+
+
+def test_a_signer_that_contradicts_itself_costs_no_party_anything(ruleset: Ruleset) -> None:
+    pause = play({}, minutes=0, after=0)
+    book, start = pause.book, pause.book.now_ms
+    place = book.people["meridian"].author
+    book.say("meridian", governance_pb2.Reply(finding="f", text="t"))
+    book.people["meridian"].author = place
+    book.say("meridian", governance_pb2.Reply(finding="f", text="u"))
+    for _ in range(8):
+        book.minute({})
+    verdict = audit(book, (start, start + 4 * MINUTE), ruleset)
+    assert {party.conclusion for party in verdict.parties} == {C.COMPLIANT}
+    assert [told.severity for told in verdict.ledger_findings] == [Severity.NOTE]
+
+
+@pytest.mark.parametrize("more", [-3, 0, 5])
+def test_an_author_that_saw_another_history_leaves_its_own_party_in_doubt(
+    ruleset: Ruleset, more: int
+) -> None:
+    """The ledger showed it another log than the one it serves, or it says so: ``more`` records than were logged."""
+    pause = play({}, minutes=0, after=0)
+    book, start = pause.book, pause.book.now_ms
+    node = book.nodes["aurora/0"]
+    assert node.author is not None
+    log = hashlib.sha256(book.origin.encode()).digest()
+    seen = Seen(log, len(book.records) + more, b"\x01" * 32)
+    said, node.author = node.author.say(
+        summary_pb2.MeterReading(subject="hall"), start, start, salt=bytes(16), seen=seen
+    )
+    index = book.log(said)
+    for _ in range(8):
+        book.minute({})
+    verdict = audit(book, (start, start + 4 * MINUTE), ruleset)
+    (finding,) = found(party_of(verdict, "aurora"), "other_history")
+    assert [cited.index for cited in finding.evidence] == [index]
+    assert party_of(verdict, "aurora").conclusion is C.UNRESOLVED
+    assert party_of(verdict, "borealis").conclusion is C.COMPLIANT
+
+
+def test_an_author_that_saw_this_log_is_found_nothing_of(ruleset: Ruleset) -> None:
+    pause = play({}, minutes=0, after=0)
+    book, start = pause.book, pause.book.now_ms
+    node = book.nodes["aurora/0"]
+    log = hashlib.sha256(book.origin.encode()).digest()
+    for size in (1, len(book.records) - 7, len(book.records)):
+        assert node.author is not None
+        seen = Seen(log, size, book.prefix().root_at(size))
+        reading = summary_pb2.MeterReading(subject="hall")
+        said, node.author = node.author.say(reading, start, start, salt=bytes(16), seen=seen)
+        book.log(said)
+    for _ in range(8):
+        book.minute({})
+    verdict = audit(book, (start, start + 4 * MINUTE), ruleset)
+    assert party_of(verdict, "aurora").findings == ()

@@ -135,6 +135,7 @@ def _reticked(book: Logbook, gone: set[int]) -> Logbook:
         book, records=[], bodies=[], ids=[], people={k: replace(v) for k, v in book.people.items()}
     )
     ledger = fresh.people["ledger"]
+    ledger.newest = book.ids[1]  # all that is left of what it said
     for index, entry in enumerate(book.records):
         record = decode_record(entry)
         header = decode_header(record.header)
