@@ -1,5 +1,6 @@
 """Child processes of the demo: started, watched, ended. What they print goes to log files."""
 
+import json
 import os
 import signal
 import subprocess
@@ -19,10 +20,22 @@ _POLL_S: Final = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a command gave back: its exit status and what it printed on stdout."""
+    """What a command gave back: its exit status, what it printed on stdout, and the log of the rest."""
 
     status: int
     stdout: str
+    log: Path
+
+    def field(self, name: str) -> object:
+        """Return a field of the JSON object that was printed; raises ProcessError when none was."""
+        try:
+            tree = json.loads(self.stdout)
+            return tree[name]
+        except (ValueError, KeyError, TypeError):
+            raise ProcessError(
+                "COMMAND_FAILED",
+                f"a command did not answer {name!r} as JSON ({_ended(self.status)}):\n{tail(self.log)}",
+            ) from None
 
 
 @dataclass(slots=True)
@@ -124,7 +137,7 @@ class Processes:
                 "COMMAND_FAILED",
                 f"`{_readable(command)}` failed ({_ended(done.returncode)}):\n{tail(log)}",
             )
-        return Answer(done.returncode, done.stdout.decode())
+        return Answer(done.returncode, done.stdout.decode(), log)
 
     def stop(self, *names: str, timeout_s: float = 20.0) -> None:
         """Ask children to end with SIGTERM, and wait until they have drained.

@@ -72,9 +72,8 @@ class Rehearsal:
         made = processes.run(
             "ledger-init", stillwatch("ledger", "init", log, "--origin", ORIGIN, "-o", "json")
         )
-        answer = json.loads(made.stdout)
         path = folder / "agreement.toml"
-        entry = LedgerEntry(origin=ORIGIN, vkey=answer["vkey"], key=answer["key"])
+        entry = LedgerEntry(origin=ORIGIN, vkey=str(made.field("vkey")), key=str(made.field("key")))
         pin_agreement(cast, entry, terms, path)
         (folder / "verdicts").mkdir()
         return cls(folder, processes, cast, parse_agreement(path.read_bytes()))

@@ -198,14 +198,25 @@ class Story:
             stillwatch("ledger", "fsck", str(self._folder / "log"), "-o", "json"),
             accept=(0, 1),
         )
-        found = json.loads(answer.stdout)
-        checked = Checked(found["origin"], found["size"], found["bodies_held"], len(found["flaws"]))
+        flaws = answer.field("flaws")
+        checked = Checked(
+            origin=str(answer.field("origin")),
+            records=_count(answer.field("size")),
+            bodies=_count(answer.field("bodies_held")),
+            flaws=len(flaws) if isinstance(flaws, list) else 1,
+        )
         self._narration.say(
             f"the log rebuilt from its static files: {checked.records} records, {checked.bodies} bodies, "
             f"{checked.flaws or 'no'} flaws"
         )
         self._expectations.expect("the log is whole", checked.flaws == 0, f"{checked.flaws} flaws")
         return checked
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int):
+        raise StoryError("NOT_A_COUNT", f"`ledger fsck` counted {value!r}")
+    return value
 
 
 def _next_window(state: AgreementState, window_ms: int) -> int:
