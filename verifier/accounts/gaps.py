@@ -74,7 +74,8 @@ def _energy_allowed(
     start, end = chips.energy_end_mj[left], chips.energy_start_mj[right]
     read, again = int(chips.energy_end_at[left]), int(chips.energy_start_at[right])
     before_gap = 0 < read <= min(again, int(nodes.end_ms[gap.before]))
-    counted = NO_COUNTER not in (start, end) and start <= end
+    # A counter that stood still was not read: no chip draws nothing.
+    counted = NO_COUNTER not in (start, end) and start < end
     if not (counted and before_gap and again <= nodes.start_ms[gap.after]):
         return None
     joules = float(end - start) / 1000

@@ -148,10 +148,11 @@ def _or(value: Float64, otherwise: Float64 | float) -> Float64:
 def energy_j(windows: ChipWindows) -> tuple[Float64, Float64]:
     """Return each row's energy by the chip's own counter, J, and the seconds that it leaves open.
 
-    NaN where a counter is missing, was read at an impossible time, or went back.
+    NaN where a counter is missing, was read at an impossible time, went back, or stood still: no chip
+    that answers draws nothing.
     """
     known = (windows.energy_start_mj != NO_COUNTER) & (windows.energy_end_mj != NO_COUNTER)
-    known &= windows.energy_end_mj >= windows.energy_start_mj
+    known &= (windows.energy_end_mj >= windows.energy_start_mj) & ~stuck_rows(windows)
     known &= (windows.energy_start_at > 0) & (windows.energy_start_at <= windows.start_ms)
     known &= (windows.energy_end_at >= windows.energy_start_at) & (
         windows.energy_end_at <= windows.end_ms
@@ -159,6 +160,14 @@ def energy_j(windows: ChipWindows) -> tuple[Float64, Float64]:
     used = np.where(known, windows.energy_end_mj - windows.energy_start_mj, 0).astype(np.float64)
     tail = (windows.end_ms - np.maximum(windows.energy_end_at, windows.start_ms)) / 1000
     return np.where(known, used / 1000, np.nan), np.where(known, tail, np.nan)
+
+
+def stuck_rows(windows: ChipWindows) -> Bools:
+    """Return which rows have an energy counter that was read twice and did not move."""
+    stuck: Bools = (windows.energy_start_mj == windows.energy_end_mj) & (
+        windows.energy_start_mj != NO_COUNTER
+    )
+    return stuck & (windows.energy_end_at > windows.energy_start_at)
 
 
 def counted_share(windows: ChipWindows) -> Float64:
@@ -251,7 +260,8 @@ def idle_rows(windows: ChipWindows, table: ChipTable, sampled: Float64 | float =
     energy, _ = energy_j(windows)
     span = (windows.energy_end_at - windows.energy_start_at) / 1000
     counted = np.divide(energy, span, out=np.full(len(windows), np.nan), where=span > 0)
-    power = np.fmax(counted, feature(windows, "power_mean"))
+    told = feature(windows, "power_mean")
+    power = np.fmax(counted, np.where(told > 0, told, np.nan))
     quiet = (_or(ran, 0.0) <= IDLE_ACTIVITY) & (_or(active, 0.0) <= IDLE_ACTIVITY)
     known = ~(np.isnan(ran) & np.isnan(active))
     cold = power <= IDLE_POWER * figures.idle_w

@@ -12,7 +12,13 @@ import numpy as np
 
 from verifier.accounts.chips import ChipTable
 from verifier.accounts.columns import NO_COUNTER, Bools, ChipWindows, Int64, Windows
-from verifier.accounts.interval import ACTIVITY_SLACK, CLOCK_SLACK, energy_j, feature
+from verifier.accounts.interval import (
+    ACTIVITY_SLACK,
+    CLOCK_SLACK,
+    energy_j,
+    feature,
+    stuck_rows,
+)
 from verifier.accounts.wall import impossible_wall
 
 ACTIVITIES: Final = (
@@ -39,13 +45,15 @@ class Impossible(Enum):
     CLOCK = "IMPOSSIBLE_CLOCK"
     """A clock below 0 or above the model's highest."""
     POWER = "IMPOSSIBLE_POWER"
-    """Power below 0 or not finite."""
+    """Power of 0 or below, or not finite."""
     COUNTER_BACK = "COUNTER_WENT_BACK"
     """An energy counter fell within one boot."""
+    COUNTER_STUCK = "COUNTER_STUCK"
+    """An energy counter did not move between two readings: no chip that answers draws nothing."""
     COUNTER_TIME = "COUNTER_TIME"
     """An energy counter says that it was read after the edge of the window that it stands for."""
     WALL = "IMPOSSIBLE_WALL_ENERGY"
-    """Wall energy below 0, not finite, beyond any node's, or of more time than the window has."""
+    """Wall energy of 0 or below, not finite, beyond any node's, or of more time than the window has."""
     CHIPS_BEYOND_WALL = "CHIPS_BEYOND_WALL"
     """The chips drew more than the node that holds them."""
     PROOF_BEYOND_BOUND = "PROOF_BEYOND_BOUND"
@@ -112,8 +120,9 @@ def impossible_rows(chips: ChipWindows, table: ChipTable) -> dict[Impossible, Bo
     return {
         Impossible.ACTIVITY: activity,
         Impossible.CLOCK: clock,
-        Impossible.POWER: (power < 0) | np.isinf(power),
+        Impossible.POWER: (power <= 0) | np.isinf(power),
         Impossible.COUNTER_BACK: known & (chips.energy_end_mj < chips.energy_start_mj),
+        Impossible.COUNTER_STUCK: stuck_rows(chips),
         Impossible.COUNTER_TIME: late,
     }
 

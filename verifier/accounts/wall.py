@@ -42,11 +42,11 @@ def overlap_ms(start_ms: Int64, end_ms: Int64, period: tuple[int, int]) -> Int64
 def impossible_wall(nodes: NodeWindows) -> Bools:
     """Return which windows give wall energy that cannot be.
 
-    Below 0, not finite, beyond any node's, or of more time than the window has.
+    Nothing at all, below 0, not finite, beyond any node's, or of more time than the window has.
     """
     length = nodes.end_ms - nodes.start_ms
     energy = nodes.wall_energy_j
-    impossible = (energy < 0) | (energy > MOST_NODE_W * length / 1000)
+    impossible = (energy <= 0) | (energy > MOST_NODE_W * length / 1000)
     return impossible | (nodes.wall_covered_ms > length)
 
 

@@ -1,4 +1,5 @@
-"""Counter continuity: absolute energy counters that run backwards within one boot, or were read at impossible times.
+"""Counter continuity: absolute energy counters that run backwards within one boot, stand still, or were read at
+impossible times.
 
 A chip's counter counts from boot on and never falls. One that does was reset, replaced or made up; across it the bounds
 fall back to peak times time, and the finding is for a panel to weigh.
@@ -19,6 +20,7 @@ from verifier.checks.interface import (
 
 _WORDS: Mapping[Impossible, str] = {
     Impossible.COUNTER_BACK: "an energy counter fell within one boot",
+    Impossible.COUNTER_STUCK: "an energy counter did not move",
     Impossible.COUNTER_TIME: "an energy counter was read after the edge for which it stands",
 }
 

@@ -20,7 +20,11 @@ from verifier.checks.interface import (
 _WORDS: Mapping[Impossible, tuple[CheckClass, Severity, str]] = {
     Impossible.ACTIVITY: (CheckClass.EXACT, Severity.ANOMALY, "an activity is outside 0 to 1"),
     Impossible.CLOCK: (CheckClass.EXACT, Severity.ANOMALY, "a clock is above the model's highest"),
-    Impossible.POWER: (CheckClass.EXACT, Severity.ANOMALY, "a power is negative or infinite"),
+    Impossible.POWER: (
+        CheckClass.EXACT,
+        Severity.ANOMALY,
+        "a power is infinite, or not above zero",
+    ),
     Impossible.WALL: (CheckClass.EXACT, Severity.ANOMALY, "a wall energy is impossible"),
     Impossible.CHIPS_BEYOND_WALL: (
         CheckClass.STATISTICAL,
