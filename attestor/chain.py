@@ -19,7 +19,7 @@ from google.protobuf.message import Message
 
 from attestor.sources.interface import Telemetry
 from attestor.spool import SpoolHead
-from protos.stillwatch.statement.v1 import header_pb2, identity_pb2
+from protos.stillwatch.statement.v1 import header_pb2, identity_pb2, summary_pb2
 from statements.author import EPOCH_LENGTH, Author, Seen, Statement
 from statements.body import SALT_LENGTH, body_digest, encode_body
 from statements.header import decode_header
@@ -122,13 +122,17 @@ class Chain:
     def say(self, message: Message, start_ms: int, end_ms: int) -> Saying:
         """Queue a message about the period [start, end); return it with the salt it was given.
 
-        When too many wait, the oldest is dropped, and counted in ``dropped``.
+        When too many wait, the oldest window is dropped, and counted in ``dropped``; inventories are not, since what
+        comes after cites them.
         """
         saying = Saying(message, start_ms, end_ms, self._draw(SALT_LENGTH))
         self._pending.append(saying)
         if len(self._pending) > MOST_PENDING:
-            self._pending.popleft()
-            self.dropped += 1
+            for place, waiting in enumerate(self._pending):
+                if isinstance(waiting.message, summary_pb2.WorkloadSummary):
+                    del self._pending[place]
+                    self.dropped += 1
+                    break
         return saying
 
     def sign(self, now_ms: int, seen: Seen, life: Life) -> list[tuple[Author, Statement]]:

@@ -27,13 +27,16 @@ from statements.keys import read_signing_key
 from statements.pins import LedgerPin, Pins, read_pins
 from statements.signing import SigningKey
 
+_SHORTEST_MS, _LONGEST_MS = 1_000, 86_400_000
+
 
 @dataclass(frozen=True, slots=True)
 class NodeConfig:
-    """One node: name, key, spool file, and its sources by kind."""
+    """One node: name, key and its file, spool file, and its sources by kind."""
 
     name: str
     key: SigningKey
+    key_path: Path
     spool: Path
     sources: tuple[tuple[str, Opener], ...]
 
@@ -76,7 +79,8 @@ def _node(settings: Settings, default_spool: Path | None, log: LedgerPin, pins: 
     name = settings.text("name")
     own = settings.path("spool") if settings.has("spool") or default_spool is None else None
     try:
-        key = read_signing_key(settings.path("key"))
+        key_path = settings.path("key")
+        key = read_signing_key(key_path)
     except StatementError as error:
         raise ConfigError(error.reason, f"{settings.where}: {error}") from error
     sources: list[tuple[str, Opener]] = []
@@ -90,7 +94,7 @@ def _node(settings: Settings, default_spool: Path | None, log: LedgerPin, pins: 
             )
         sources.append((kind, opener))
     settings.finish()
-    return NodeConfig(name, key, own or default_spool or Path(), tuple(sources))
+    return NodeConfig(name, key, key_path, own or default_spool or Path(), tuple(sources))
 
 
 def read_config(path: Path) -> AgentConfig:
@@ -99,10 +103,15 @@ def read_config(path: Path) -> AgentConfig:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError("NO_CONFIG", f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # what is no text or no TOML, or absurdly deep
         raise ConfigError("NOT_TOML", f"{path}: {error}") from error
     settings = Settings(table, str(path), path.parent)
     pins = read_agreement(settings.path("agreement"))
+    if not _SHORTEST_MS <= pins.window_ms <= _LONGEST_MS:
+        raise ConfigError(
+            "WINDOW_LENGTH",
+            f"{path}: the agreement's windows are {pins.window_ms} ms long: from 1 s to 1 d can be attested",
+        )
     log = choose_log(pins, settings.text("origin") if settings.has("origin") else None)
     spool = settings.path("spool") if settings.has("spool") else None
     nodes = tuple(_node(node, spool, log, pins) for node in settings.tables("nodes"))
@@ -117,7 +126,11 @@ def read_config(path: Path) -> AgentConfig:
     )
     settings.finish()
     seen: dict[bytes, str] = {}
+    names: set[str] = set()
     for node in nodes:
+        if node.name in names:
+            raise ConfigError("NAME_TWICE", f"{path}: two nodes are named {node.name!r}")
+        names.add(node.name)
         if node.key.key_id in seen:
             raise ConfigError(
                 "KEY_TWICE", f"{path}: {node.name} and {seen[node.key.key_id]} share one key"

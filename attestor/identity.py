@@ -13,12 +13,14 @@ from typing import Final
 
 from attestor.errors import IdentityError
 from protos.stillwatch.statement.v1 import identity_pb2
-from statements.errors import SignatureError
+from statements.enrolment import MOST_CHIPS, possession_digest, verify_enrolment
+from statements.errors import BodyError, SignatureError
 from statements.pins import Pins, Role
-from statements.signing import SigningKey, VerifyingKey, verify_signature
+from statements.signing import SigningKey
 
 FORMAT: Final = "stillwatch.enrolment-request/1"
-_DOMAIN: Final = b"stillwatch enrolment v1\n"
+_SOME_SITE: Final = "-"
+"""Stands for the site while a request is verified: the party names it, not the node."""
 _BINARY: Final = ("node_key", "token_digest", "possession", "agreement", "party")
 
 
@@ -38,11 +40,6 @@ class EnrolmentRequest:
     party: bytes
     chips: int
     chip_model: str
-
-
-def _possession_digest(agreement: bytes, party: bytes, token_digest: bytes) -> bytes:
-    """Return what the proof of possession signs; see Enrolment in identity.proto."""
-    return hashlib.sha256(_DOMAIN + agreement + party + token_digest).digest()
 
 
 def token_digest(token: str) -> bytes:
@@ -81,7 +78,7 @@ def request_enrolment(
         node_key=key.spki,
         name=name,
         token_digest=digest,
-        possession=key.sign(_possession_digest(agreement, party, digest)),
+        possession=key.sign(possession_digest(agreement, party, digest)),
         agreement=agreement,
         party=party,
         chips=chips,
@@ -110,15 +107,13 @@ def verify_request(
             "was used already",
         )
     try:
-        verify_signature(
-            VerifyingKey.from_spki(request.node_key),
-            _possession_digest(agreement, party, request.token_digest),
-            request.possession,
-        )
+        verify_enrolment(enrolment(request, site=_SOME_SITE), party, agreement)
     except SignatureError as error:
         raise IdentityError(
             "NOT_POSSESSED", f"{request.name}: the request does not prove that it holds its key"
         ) from error
+    except BodyError as error:
+        raise IdentityError(error.reason, f"{request.name}: {error}") from error
 
 
 def enrolment(
@@ -155,14 +150,14 @@ def decode_request(text: str, where: str) -> EnrolmentRequest:
         found = json.loads(text)
         if found["format"] != FORMAT:
             raise IdentityError("NOT_A_REQUEST", f"{where}: not of the format {FORMAT}")
+        name, chips, chip_model = found["name"], found["chips"], found["chip_model"]
         binary = {name: bytes.fromhex(found[name]) for name in _BINARY}
-        return EnrolmentRequest(
-            name=str(found["name"]),
-            chips=int(found["chips"]),
-            chip_model=str(found["chip_model"]),
-            **binary,
-        )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise IdentityError(
             "NOT_A_REQUEST", f"{where}: not an enrolment request: {error!r}"
         ) from error
+    if not isinstance(name, str) or not isinstance(chip_model, str):
+        raise IdentityError("NOT_A_REQUEST", f"{where}: name and chip_model must be texts")
+    if type(chips) is not int or not 0 <= chips <= MOST_CHIPS:
+        raise IdentityError("NOT_A_REQUEST", f"{where}: chips must be from 0 to {MOST_CHIPS}")
+    return EnrolmentRequest(name=name, chips=chips, chip_model=chip_model, **binary)

@@ -1,6 +1,9 @@
 """One node: from its readings to what its chain says, window by window."""
 
 from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
 
 from attestor.chain import Chain, Life
 from attestor.channels import NODE
@@ -9,6 +12,11 @@ from attestor.inventory import inventory
 from attestor.sampler import NodeSampler
 from attestor.spool import Spool
 from attestor.window import Carried, Rig, Span, align, summarise
+from statements.body import BODY_LIMIT
+
+_log = structlog.get_logger("stillwatch.agent")
+_MOST_SUMMARY_BYTES: Final = BODY_LIMIT - 64
+"""A body is a summary, its salt, and a few bytes that say so."""
 
 
 @dataclass(slots=True)
@@ -77,6 +85,14 @@ class Windows:
             sample_ms=equipment.sample_ms,
         )
         summary, self._carried = summarise(span, rig, found.readings, self._carried, failed)
+        if summary.ByteSize() > _MOST_SUMMARY_BYTES:
+            summary.ClearField("power")
+            _log.warning(
+                "the power series is left out: with it the window would not fit into a body",
+                node=self.sampler.name,
+                reason="BODY_TOO_LARGE",
+                chips=rig.chips,
+            )
         self.chain.say(summary, span.start_ms, span.end_ms)
         self.next_start_ms = span.end_ms
         self.closed += 1

@@ -8,8 +8,9 @@ from typing import Final
 
 from attestor.errors import ConfigError
 
-_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?) ?(ms|s|min|h|d)")
+_DURATION: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(ms|s|min|h|d)")
 _UNITS_MS: Final = {"ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
+_EPOCH_YEAR: Final = 1970
 _REQUIRED: Final = object()
 
 
@@ -23,6 +24,8 @@ def parse_instant(text: str, where: str) -> int:
         ) from error
     if instant.tzinfo is None:
         raise ConfigError("BAD_TIME", f"{where}: the time lacks its offset; add Z for UTC")
+    if instant.year < _EPOCH_YEAR:
+        raise ConfigError("BAD_TIME", f"{where}: times begin in {_EPOCH_YEAR}, not {text}")
     return round(instant.timestamp() * 1000)
 
 

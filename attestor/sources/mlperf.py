@@ -41,6 +41,7 @@ REPLAYS: Final = True
 
 _TRAINING: Final = ["time_ms", "sensor", "watts"]
 _INFERENCE: Final = ["time_local", "watts", "power_factor"]
+_LATEST_MS: Final = 2**53
 ONLY_SENSOR: Final = "node_1"
 """The name that an inference log's single node goes by here."""
 
@@ -111,6 +112,8 @@ def read_power_log(path: Path) -> Mapping[str, PowerLog]:
             watts = clean("wall_w", float(cell)) if cell else None
         except (ValueError, IndexError) as error:
             raise RecordingError("BAD_ROW", f"{path}: line {line}: {error}") from error
+        if not 0 <= time_ms <= _LATEST_MS:
+            raise RecordingError("BAD_ROW", f"{path}: line {line}: no time: {time_ms} ms")
         log = logs.setdefault(sensor, PowerLog(array("q"), array("d")))
         if log.times and time_ms < log.times[-1]:
             raise RecordingError(
@@ -131,21 +134,35 @@ def read_run_start(path: Path) -> int:
     root = path.parent.parent
     name = path.name.removesuffix(".csv.gz")
     events = root / "events" / f"{name}.events.csv.gz"
-    if events.exists():
-        for _, row in _rows(events):
-            if len(row) > 1 and row[1] == "run_start":
-                return int(row[0])
     index = root / "index.csv"
+    if events.exists():
+        for line, row in _rows(events):
+            if len(row) > 1 and row[1] == "run_start":
+                return parse_run_start(row[0], f"{events}: line {line}")
     if index.exists():
-        with index.open(encoding="utf-8", newline="") as file:
-            for entry in csv.DictReader(file):
-                if entry["file"] == f"{path.parent.name}/{path.name}" and entry["run_start_ms"]:
-                    start = entry["run_start_ms"]
-                    return int(start) if start.isdigit() else local_ms(start)
+        for entry in _entries(index):
+            if entry.get("file") == f"{path.parent.name}/{path.name}" and entry.get("run_start_ms"):
+                return parse_run_start(entry["run_start_ms"], str(index))
     raise RecordingError(
         "NO_RUN_START",
         f"{path}: neither {events} nor {index} says when the run started; set run_start",
     )
+
+
+def _entries(index: Path) -> list[dict[str, str]]:
+    try:
+        with index.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise RecordingError("CORRUPT", f"{index}: {error}") from error
+
+
+def parse_run_start(text: str, where: str) -> int:
+    """Return a run's start as a log writes it, in milliseconds or in local time; ``where`` names it in errors."""
+    try:
+        return int(text) if text.isdigit() else local_ms(text)
+    except ValueError as error:
+        raise RecordingError("BAD_TIME", f"{where}: run_start: {error}") from error
 
 
 class MlperfSource:
@@ -216,11 +233,10 @@ def configure(settings: Settings, window_ms: int) -> Opener:
     at_ms = settings.instant_ms("at")
     start: int | None = None
     if settings.has("run_start"):
-        written = settings.text("run_start")
         try:
-            start = int(written) if written.isdigit() else local_ms(written)
-        except ValueError as error:
-            raise ConfigError("BAD_TIME", f"{settings.where}: run_start: {error}") from error
+            start = parse_run_start(settings.text("run_start"), settings.where)
+        except RecordingError as error:
+            raise ConfigError(error.reason, str(error)) from error
     if at_ms % window_ms:
         raise ConfigError(
             "NOT_A_BOUNDARY",

@@ -2,13 +2,16 @@
 
 ``[source]``: ``kind = "nvml"``, ``period`` (between two readings of a chip, default "100 ms").
 
-At start each channel is tried on each chip; what a chip does not offer is not asked for again.
-NVML's averages lag (power is a one-second mean on most chips and sampled a quarter of the time on
-some), so that the energy counter is what accounts rest on. Reference:
+At start each channel is tried on each chip, the newest way of asking first; what a chip does not offer is not asked for
+again. A chip that is lost stays lost until the agent is started again; when nothing at all can be read, as while the
+driver is replaced, the library is opened anew. NVML's averages lag (power is a one-second mean on most chips and sampled
+a quarter of the time on some), so that the energy counter is what accounts rest on. Reference:
 https://docs.nvidia.com/deploy/nvml-api/
 """
 
+import uuid
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -35,7 +38,14 @@ SLOW_MS: Final = 1_000
 
 _UINT32_SENTINELS: Final = frozenset({0xFFFF_FFFF})
 _UINT64_SENTINELS: Final = frozenset({0xFFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF})
-_ABSENT: Final = frozenset({pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_FUNCTION_NOT_FOUND})
+_ABSENT: Final = frozenset(
+    {
+        pynvml.NVML_ERROR_NOT_SUPPORTED,
+        pynvml.NVML_ERROR_FUNCTION_NOT_FOUND,
+        pynvml.NVML_ERROR_NO_PERMISSION,
+    }
+)
+"""Lasting refusals: the chip, the driver or the user that the agent runs as does not have it."""
 _LOST: Final = frozenset({pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED})
 
 Handle = Any  # an opaque ctypes pointer of pynvml's, which has no type annotations
@@ -64,6 +74,11 @@ def _clock(handle: Handle) -> float | None:
 
 
 def _temperature(handle: Handle) -> float | None:
+    value: int = pynvml.nvmlDeviceGetTemperatureV(handle, pynvml.NVML_TEMPERATURE_GPU)
+    return _scaled(value, _UINT32_SENTINELS, 1)
+
+
+def _old_temperature(handle: Handle) -> float | None:
     value: int = pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU)
     return _scaled(value, _UINT32_SENTINELS, 1)
 
@@ -73,20 +88,30 @@ def _memory(handle: Handle) -> float | None:
 
 
 def _processes(handle: Handle) -> float | None:
-    return len(pynvml.nvmlDeviceGetComputeRunningProcesses(handle))
+    # By its version: the name without one raises what is no NVMLError where the driver lacks it.
+    return len(pynvml.nvmlDeviceGetComputeRunningProcesses_v3(handle))
+
+
+def _power_limit(handle: Handle) -> float | None:
+    return _scaled(pynvml.nvmlDeviceGetEnforcedPowerLimit(handle), _UINT32_SENTINELS, 1e-3)
+
+
+def _highest_clock(handle: Handle) -> float | None:
+    value: int = pynvml.nvmlDeviceGetMaxClockInfo(handle, pynvml.NVML_CLOCK_SM)
+    return _scaled(value, _UINT32_SENTINELS, 1.0)
 
 
 Call = Callable[[Handle], float | None]
-_FAST: Final[Mapping[str, Call]] = {
-    "energy_mj": _energy,
-    "power_w": _power,
-    "utilisation": _utilisation,
-    "sm_clock_mhz": _clock,
+_FAST: Final[Mapping[str, tuple[Call, ...]]] = {
+    "energy_mj": (_energy,),
+    "power_w": (_power,),
+    "utilisation": (_utilisation,),
+    "sm_clock_mhz": (_clock,),
 }
-_SLOW: Final[Mapping[str, Call]] = {
-    "temperature_c": _temperature,
-    "memory_used_bytes": _memory,
-    "processes": _processes,
+_SLOW: Final[Mapping[str, tuple[Call, ...]]] = {
+    "temperature_c": (_temperature, _old_temperature),
+    "memory_used_bytes": (_memory,),
+    "processes": (_processes,),
 }
 
 
@@ -119,14 +144,18 @@ class NvmlSource:
     """Every chip that the driver shows, read once each time ``read`` is called."""
 
     def __init__(self, *, period_ms: int, boot_id_path: Path = BOOT_ID) -> None:
-        self._open = False
-        try:
-            pynvml.nvmlInit()
-            self._open = True
-            count: int = pynvml.nvmlDeviceGetCount()
-        except pynvml.NVMLError as error:
-            self.close()
-            raise self._cannot_open(error) from error
+        boot_id = _read_boot_id(boot_id_path)
+        with ExitStack() as opened:
+            try:
+                pynvml.nvmlInit()
+                opened.callback(_offered, pynvml.nvmlShutdown)
+                count: int = pynvml.nvmlDeviceGetCount()
+            except pynvml.NVMLError as error:
+                raise self._cannot_open(error) from error
+            self._probe_all(count, boot_id, period_ms)
+            self._opened = opened.pop_all()
+
+    def _probe_all(self, count: int, boot_id: bytes, period_ms: int) -> None:
         chips: list[_Chip] = []
         descriptions: list[ChipDescription] = []
         self.skipped: list[str] = []
@@ -144,7 +173,7 @@ class NvmlSource:
             chips=tuple(descriptions),
             node_channels=frozenset(),
             driver=_offered(pynvml.nvmlSystemGetDriverVersion),
-            boot_id=_read_boot_id(boot_id_path),
+            boot_id=boot_id,
             sample_ms=period_ms,
             poll_ms=period_ms,
         )
@@ -168,27 +197,29 @@ class NvmlSource:
     @staticmethod
     def _probe(index: int, row: int) -> tuple[_Chip, ChipDescription]:
         handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-        uuid: str = pynvml.nvmlDeviceGetUUID(handle)
-        fast = {name: call for name, call in _FAST.items() if _is_offered(call, handle)}
-        slow = {name: call for name, call in _SLOW.items() if _is_offered(call, handle)}
-        limit = _offered(lambda: pynvml.nvmlDeviceGetEnforcedPowerLimit(handle))
-        clock = _offered(lambda: pynvml.nvmlDeviceGetMaxClockInfo(handle, pynvml.NVML_CLOCK_SM))
+        name: str = pynvml.nvmlDeviceGetUUID(handle)
+        fast, slow = _offered_calls(_FAST, handle), _offered_calls(_SLOW, handle)
+        limit = _offered(lambda: _power_limit(handle))
+        clock = _offered(lambda: _highest_clock(handle))
         memory = _offered(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle).total)
         partition = _offered(lambda: pynvml.nvmlDeviceGetMigMode(handle))
         description = ChipDescription(
-            uuid=uuid,
+            uuid=name,
             model=_offered(lambda: pynvml.nvmlDeviceGetName(handle)),
             channels=frozenset(fast) | frozenset(slow),
-            power_limit_w=limit / 1000 if limit else None,
-            max_sm_clock_mhz=float(clock) if clock else None,
+            power_limit_w=limit or None,
+            max_sm_clock_mhz=clock or None,
             memory_bytes=memory or None,
             partitioned=None if partition is None else bool(partition[0]),
             firmware=_offered(lambda: pynvml.nvmlDeviceGetVbiosVersion(handle)),
         )
-        return _Chip(row, uuid, handle, fast, slow), description
+        return _Chip(row, name, handle, fast, slow), description
 
     def read(self, now_ms: int) -> Batch:
-        """Read every chip once. A call that fails costs its channel, a lost chip costs its row."""
+        """Read every chip once. A call that fails costs its channel, a lost chip costs its row.
+
+        Raises SourceError when nothing could be read for faults alone.
+        """
         failed = list(self.skipped)
         readings: list[Reading] = []
         for chip in self._chips:
@@ -202,6 +233,8 @@ class NvmlSource:
                 self._ask(chip, chip.slow, values, failed)
             if values:
                 readings.append(Reading(now_ms, chip.row, values))
+        if failed and not readings:
+            raise SourceError("NOTHING_READ", "; ".join(failed))
         return Batch(readings, tuple(failed))
 
     @staticmethod
@@ -223,9 +256,7 @@ class NvmlSource:
 
     def close(self) -> None:
         """Leave the library."""
-        if self._open:
-            self._open = False
-            _offered(pynvml.nvmlShutdown)
+        self._opened.close()
 
 
 def _is_offered(call: Call, handle: Handle) -> bool:
@@ -239,9 +270,19 @@ def _is_offered(call: Call, handle: Handle) -> bool:
     return True
 
 
+def _offered_calls(table: Mapping[str, tuple[Call, ...]], handle: Handle) -> dict[str, Call]:
+    """Return, by channel, the first way of asking that a chip offers."""
+    found: dict[str, Call] = {}
+    for name, calls in table.items():
+        call = next((call for call in calls if _is_offered(call, handle)), None)
+        if call is not None:
+            found[name] = call
+    return found
+
+
 def _read_boot_id(path: Path) -> bytes:
     try:
-        return bytes.fromhex(path.read_text(encoding="ascii").strip().replace("-", ""))
+        return uuid.UUID(path.read_text(encoding="ascii").strip()).bytes
     except (OSError, ValueError) as error:
         raise SourceError(
             "NO_BOOT_ID", f"nvml: {path} does not give the boot's id: {error}"

@@ -20,7 +20,7 @@ CHANNELS = (
 
 
 def build(folder: Path, omit: Sequence[str] = ()) -> Path:
-    """Compile the driver into ``folder`` without the symbols in ``omit`` (POWER, ENERGY)."""
+    """Compile the driver into ``folder`` without the symbols in ``omit``: any OMIT_… of the source."""
     folder.mkdir(parents=True, exist_ok=True)
     library = folder / "libnvidia-ml.so.1"
     subprocess.run(

@@ -26,6 +26,7 @@ enum {
     INSUFFICIENT_SIZE = 7,
     NOT_SUPPORTED = 3,
     DRIVER_NOT_LOADED = 9,
+    ARGUMENT_VERSION_MISMATCH = 25,
 };
 
 #define MAX_CHIPS 64
@@ -47,6 +48,7 @@ typedef struct Chip {
 
 typedef struct { unsigned int gpu, memory; } Utilization;
 typedef struct { unsigned long long total, free, used; } Memory;
+typedef struct { unsigned int version, sensor; int celsius; } VersionedTemperature;
 typedef struct {
     unsigned int pid;
     unsigned long long usedGpuMemory;
@@ -54,7 +56,7 @@ typedef struct {
 } ProcessInfo;
 
 static Chip chips[MAX_CHIPS];
-static int chip_count, initialised;
+static int chip_count, initialised, loaded; /* initialised counts, as NVML does */
 static long long set_time_ms = -1, started_ms;
 
 static long long monotonic_ms(void) {
@@ -142,13 +144,20 @@ int nvmlInitWithFlags(unsigned int flags) {
     int code = asked_to_fail(__func__, -1);
     (void)flags;
     if (code != SUCCESS) return code;
-    if (!initialised && (code = load(path ? path : "")) != SUCCESS) return code;
-    initialised = 1;
-    started_ms = monotonic_ms();
+    if (!loaded && (code = load(path ? path : "")) != SUCCESS) return code;
+    if (!loaded) started_ms = monotonic_ms();
+    loaded = 1;
+    initialised++;
     return SUCCESS;
 }
 
-int nvmlShutdown(void) { return SUCCESS; }
+int nvmlShutdown(void) {
+    if (!initialised) return UNINITIALIZED;
+    initialised--;
+    return SUCCESS;
+}
+
+int fake_initialised(void) { return initialised; }
 
 int nvmlSystemGetDriverVersion(char *version, unsigned int length) {
     snprintf(version, length, "999.99-fake");
@@ -156,7 +165,9 @@ int nvmlSystemGetDriverVersion(char *version, unsigned int length) {
 }
 
 int nvmlDeviceGetCount_v2(unsigned int *count) {
+    int code = asked_to_fail(__func__, -1);
     if (!initialised) return UNINITIALIZED;
+    if (code != SUCCESS) return code;
     *count = (unsigned int)chip_count;
     return SUCCESS;
 }
@@ -245,13 +256,26 @@ int nvmlDeviceGetMemoryInfo(Chip *chip, Memory *memory) {
     return SUCCESS;
 }
 
+#ifndef OMIT_OLD_TEMPERATURE
 int nvmlDeviceGetTemperature(Chip *chip, unsigned int sensor, unsigned int *celsius) {
     BEGIN(chip);
-    (void)sensor;
+    if (sensor != 0) return INVALID_ARGUMENT;
     *celsius = narrow(value(chip, TEMPERATURE));
     return SUCCESS;
 }
+#endif
 
+#ifndef OMIT_TEMPERATURE
+int nvmlDeviceGetTemperatureV(Chip *chip, VersionedTemperature *temperature) {
+    BEGIN(chip);
+    if (temperature->version != (sizeof *temperature | 1u << 24)) return ARGUMENT_VERSION_MISMATCH;
+    if (temperature->sensor != 0) return INVALID_ARGUMENT;
+    temperature->celsius = (int)narrow(value(chip, TEMPERATURE));
+    return SUCCESS;
+}
+#endif
+
+#ifndef OMIT_PROCESSES
 int nvmlDeviceGetComputeRunningProcesses_v3(Chip *chip, unsigned int *count, ProcessInfo *infos) {
     BEGIN(chip);
     long long found = value(chip, PROCESSES);
@@ -268,3 +292,4 @@ int nvmlDeviceGetComputeRunningProcesses_v3(Chip *chip, unsigned int *count, Pro
     *count = running;
     return SUCCESS;
 }
+#endif

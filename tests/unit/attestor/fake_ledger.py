@@ -56,6 +56,8 @@ class FakeLedger:
         return Receipt(len(self.records) - 1, record, body_held=True)
 
     def author(self, author: bytes) -> tuple[Head, ...]:
+        if self.down:
+            raise SubmissionError("UNAVAILABLE", "down")
         return tuple(
             Head(epoch, sequence, id_, index)
             for index, ((who, epoch), (sequence, id_)) in enumerate(self.heads.items())
@@ -71,6 +73,8 @@ class FakeLedger:
         return subtree_root([leaf_hash(record) for record in span])
 
     def checkpoint(self) -> bytes:
+        if self.down:
+            raise SubmissionError("UNAVAILABLE", "down")
         root = subtree_root([leaf_hash(record) for record in self.records[: self.size]])
         return sign_checkpoint(Checkpoint(PIN.origin, self.size, root), SIGNER)
 

@@ -3,16 +3,19 @@
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from attestor.agent import Agent, Outcome
 from attestor.config import AgentConfig, NodeConfig
-from attestor.errors import SpoolError
+from attestor.errors import AttestorError, SpoolError
+from attestor.sampler import NodeSampler
 from attestor.sources.interface import Source
 from attestor.sources.replay import ReplaySource
-from attestor.spool import Spool
+from attestor.spool import Spool, Spooled
+from attestor.uplink import Uplink
 from protos.stillwatch.statement.v1 import summary_pb2
 from statements.body import decode_body
 from statements.clock import ScaledClock
@@ -60,7 +63,13 @@ def config(folder: Path, openers: dict[str, Callable[[], Source]]) -> AgentConfi
         tick_ms=WINDOW,
     )
     nodes = tuple(
-        NodeConfig(name, SigningKey.generate(), folder / "spool", (("replay", opener),))
+        NodeConfig(
+            name,
+            SigningKey.generate(),
+            folder / f"{name}.key",
+            folder / "spool",
+            (("replay", opener),),
+        )
         for name, opener in openers.items()
     )
     return AgentConfig("nowhere", pins, PIN, nodes, 0.5, 3.0, 0.05)
@@ -215,3 +224,111 @@ def test_a_source_that_hangs_costs_readings_and_never_a_window(
     finally:
         released.set()
     assert outcome == Outcome(windows=4, acknowledged=8, unlogged=0)
+
+
+def test_a_first_start_without_its_ledger_waits_and_loses_nothing(
+    tmp_path: Path, replay: Callable[[], Source]
+) -> None:
+    settings = config(tmp_path, {"n1": replay})
+    ledger = FakeLedger(down=True)
+    threading.Timer(0.35, lambda: setattr(ledger, "down", False)).start()
+    outcome = Agent(settings, ledger, clock()).run(AT + 4 * WINDOW)
+    assert outcome == Outcome(windows=4, acknowledged=6, unlogged=0)
+    said = headers(ledger, settings.nodes[0].key.key_id)
+    assert [h.start_ms for h in said if h.kind == Kind.SUMMARY] == [
+        AT + k * WINDOW for k in range(4)
+    ]
+
+
+def test_windows_that_never_reached_a_spool_are_told_as_lost(
+    tmp_path: Path, replay: Callable[[], Source]
+) -> None:
+    settings = replace(config(tmp_path, {"n1": replay}), drain_s=0.2)
+    outcome = Agent(settings, FakeLedger(down=True), clock()).run(AT + 2 * WINDOW)
+    assert outcome == Outcome(windows=2, acknowledged=0, unlogged=0, lost=3)
+
+
+def test_nodes_are_told_apart_by_their_keys_and_not_by_their_names(
+    tmp_path: Path, replay: Callable[[], Source]
+) -> None:
+    settings = config(tmp_path, {"n1": replay, "n2": replay})
+    settings = replace(settings, nodes=tuple(replace(n, name="same") for n in settings.nodes))
+    ledger = FakeLedger()
+    assert Agent(settings, ledger, clock()).run(AT + 2 * WINDOW).unlogged == 0
+    for node in settings.nodes:
+        assert [h.sequence for h in headers(ledger, node.key.key_id)] == [0, 1, 2, 3]
+
+
+class LeapingClock:
+    """Leaps ahead when it is first slept on, as when a machine wakes up after a day."""
+
+    def __init__(self, leap_ms: int) -> None:
+        self._leap_ms = leap_ms
+        self._at_ms = AT
+
+    def now_ms(self) -> int:
+        return self._at_ms
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(0.001)
+        self._at_ms += max(self._leap_ms, round(seconds * 1000))
+        self._leap_ms = 0
+
+
+def test_a_machine_that_slept_says_every_window_of_it_however_many(
+    tmp_path: Path, record: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = record(chips=1, seconds=30)
+    settings = config(tmp_path, {"n1": lambda: ReplaySource(path, at_ms=AT)})
+    monkeypatch.setattr("attestor.chain.MOST_PENDING", 100)
+    windows, ledger = 200, FakeLedger()
+    outcome = Agent(settings, ledger, LeapingClock(windows * WINDOW)).run(AT + windows * WINDOW)
+    assert outcome == Outcome(windows=windows, acknowledged=windows + 2, unlogged=0)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("broken", [(Uplink, "round", "uplink"), (NodeSampler, "poll", "poller")])
+def test_a_thread_that_dies_ends_the_agent_with_a_reason_and_what_was_said_is_spooled(
+    tmp_path: Path,
+    replay: Callable[[], Source],
+    monkeypatch: pytest.MonkeyPatch,
+    broken: tuple[type, str, str],
+) -> None:
+    owner, method, name = broken
+    settings = replace(config(tmp_path, {"n1": replay}), drain_s=0.2)
+    works, calls = getattr(owner, method), list[int]()
+
+    def breaks(*arguments: object) -> object:
+        calls.append(1)
+        if len(calls) > 2:
+            raise RuntimeError("a defect")
+        return works(*arguments)
+
+    monkeypatch.setattr(owner, method, breaks)
+    agent = Agent(settings, FakeLedger(), clock())
+    with pytest.raises(AttestorError, match=name) as caught:
+        agent.run()
+    assert caught.value.reason == "THREAD_DIED"
+    assert agent.nodes[0].chain.pending == 0
+
+
+def test_a_spool_that_fails_while_an_epoch_is_given_up_is_asked_again(
+    tmp_path: Path, replay: Callable[[], Source], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = config(tmp_path, {"n1": replay})
+    author = settings.nodes[0].key.key_id
+    ledger = FakeLedger(refuse={author: "WRONG_PREVIOUS"})
+    unlogged, failed = Spool.unlogged, list[int]()
+
+    def fail_once(self: Spool, who: bytes, limit: int) -> list[Spooled]:
+        if limit == 1_000_000 and not failed:
+            failed.append(1)
+            raise SpoolError("SPOOL_FAILED", "the disk does not answer")
+        return unlogged(self, who, limit)
+
+    monkeypatch.setattr(Spool, "unlogged", fail_once)
+    threading.Timer(0.25, ledger.refuse.clear).start()
+    assert Agent(settings, ledger, clock()).run(AT + 4 * WINDOW).unlogged == 0
+    assert failed
+    starts = [h.start_ms for h in headers(ledger, author) if h.kind == Kind.SUMMARY]
+    assert starts == [AT + k * WINDOW for k in range(4)]

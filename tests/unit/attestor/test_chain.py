@@ -8,7 +8,12 @@ import pytest
 from attestor.chain import MOST_PENDING, Chain, Life
 from attestor.sources.interface import Telemetry
 from attestor.spool import SpoolHead
-from protos.stillwatch.statement.v1 import header_pb2, identity_pb2, inventory_pb2
+from protos.stillwatch.statement.v1 import (
+    header_pb2,
+    identity_pb2,
+    inventory_pb2,
+    summary_pb2,
+)
 from statements.author import NOTHING, Author, Seen, Statement
 from statements.header import Header, decode_header
 from statements.kinds import Kind
@@ -27,6 +32,10 @@ def draws() -> Callable[[int], bytes]:
 @pytest.fixture
 def chain() -> Chain:
     return Chain(KEY, origin="log", agreement=b"a" * 32, software="test", draw=draws())
+
+
+def window(text: str) -> summary_pb2.WorkloadSummary:
+    return summary_pb2.WorkloadSummary(failed_sources=[text])
 
 
 def message(text: str) -> inventory_pb2.Inventory:
@@ -125,10 +134,16 @@ def test_an_epoch_given_up_is_said_again_in_the_next(chain: Chain) -> None:
     assert not chain.forsakes
 
 
-def test_when_nothing_can_be_spooled_the_oldest_is_dropped_and_counted(chain: Chain) -> None:
+def test_when_nothing_can_be_spooled_the_oldest_window_is_dropped_and_counted(
+    chain: Chain,
+) -> None:
     chain.begin(NOTHING)
-    for number in range(MOST_PENDING + 3):
-        chain.say(message(str(number)), number, number)
+    chain.say(message("inventory"), 0, 0)
+    for number in range(MOST_PENDING + 2):
+        chain.say(window(str(number)), number, number)
     assert chain.dropped == 3
+    assert chain.pending == MOST_PENDING
     said = chain.sign(0, SEEN, LIFE)
-    assert said_by(said[1][1]) == "3"
+    assert said_by(said[1][1]) == "inventory"  # what is kept cites it
+    body = header_pb2.Body.FromString(said[2][1].stored)
+    assert summary_pb2.WorkloadSummary.FromString(body.content).failed_sources == ["3"]

@@ -91,6 +91,15 @@ def test_nodes_share_a_spool_or_have_their_own(folder: Path) -> None:
         ('key = "n1.key"', "", "MISSING_KEY", "nodes 1: key"),
         ('key = "n2.key"', 'key = "n1.key"', "KEY_TWICE", "n2 and n1"),
         ('key = "n2.key"', 'key = "none.key"', "KEY_UNREADABLE", "nodes 2"),
+        ('name = "n2"', 'name = "n1"', "NAME_TWICE", "n1"),
+        ('name = "n1"', 'name = ""', "WRONG_TYPE", "name"),
+        ('name = "n1"', "name = 1", "WRONG_TYPE", "name"),
+        ("ledger =", f'patience = "{"9" * 400} s"\nledger =', "BAD_DURATION", "patience"),
+        ("ledger =", f"patience = {'9' * 5_000}\nledger =", "NOT_TOML", "agent.toml"),
+        ("ledger =", f"deep = {'[' * 20_000}\nledger =", "NOT_TOML", "agent.toml"),
+        ("at = 2027-01-15T08:00:00Z", 'at = "1815-12-10T00:00:00Z"', "BAD_TIME", "1970"),
+        ('source = { kind = "nvml" }', 'source = "nvml"', "WRONG_TYPE", "source"),
+        ('source = { kind = "nvml" }', "source = []", "WRONG_TYPE", "source"),
         ('ledger = "127.0.0.1:7070"', "", "MISSING_KEY", "ledger"),
         ('"agreement.toml"', '"absent.toml"', "NO_AGREEMENT", "absent.toml"),
         ('"agreement.toml"', '"agent.toml"', "NO_LEDGER", "agent.toml"),
@@ -107,6 +116,24 @@ def test_what_is_wrong_is_named(folder: Path, old: str, new: str, reason: str, s
     error = refusal(folder, CONFIG.replace(old, new))
     assert error.reason == reason
     assert says in str(error)
+
+
+@pytest.mark.parametrize("length", ["500 ms", "2 d"])
+def test_windows_of_a_length_that_cannot_be_attested_are_refused(folder: Path, length: str) -> None:
+    path = folder / "agreement.toml"
+    path.write_text(path.read_text().replace('length = "60 s"', f'length = "{length}"'))
+    assert refusal(folder, CONFIG).reason == "WINDOW_LENGTH"
+
+
+def test_an_agreement_with_several_logs_asks_which(folder: Path) -> None:
+    path = folder / "agreement.toml"
+    vkey = Signer("other.test", Ed25519PrivateKey.generate()).vkey
+    path.write_text(
+        f'{path.read_text()}\n[[ledgers]]\norigin = "other.test"\nvkey = "{vkey}"\nkey = "sha256:{"c" * 64}"\n'
+    )
+    error = refusal(folder, CONFIG)
+    assert error.reason == "WHICH_LOG"
+    assert "rehearsal.test, other.test" in str(error)
 
 
 def test_a_key_that_others_can_read_is_refused(folder: Path) -> None:

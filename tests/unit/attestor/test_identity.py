@@ -1,5 +1,6 @@
 """Enrolment: a request serves one party, one agreement, one token."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -65,7 +66,41 @@ def test_a_proof_by_another_key_or_over_something_else_is_refused(
     assert refusal(replace(forged, agreement=AGREEMENT)) == "NOT_POSSESSED"
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "x"}', '{"format": 5'])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("chips", "8"),
+        ("chips", -1),
+        ("chips", 4097),
+        ("chips", 8.0),
+        ("chips", float("inf")),
+        ("chips", True),
+        ("name", 7),
+        ("chip_model", None),
+        ("node_key", "no hexadecimal"),
+        ("party", ["00"]),
+        ("format", "stillwatch.enrolment-request/2"),
+    ],
+)
+def test_a_request_with_a_field_of_another_kind_is_refused(
+    request_: EnrolmentRequest, name: str, value: object
+) -> None:
+    text = json.dumps(json.loads(encode_request(request_)) | {name: value})
+    with pytest.raises(IdentityError) as caught:
+        decode_request(text, "f.json")
+    assert caught.value.reason == "NOT_A_REQUEST"
+
+
+@pytest.mark.parametrize("change", [{"name": ""}, {"name": "n" * 65}])
+def test_a_request_that_the_ledger_would_refuse_is_refused_by_the_party(
+    request_: EnrolmentRequest, change: dict[str, str]
+) -> None:
+    assert refusal(replace(request_, **change)) == "BAD_ENROLMENT"  # type: ignore[arg-type] # texts
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"format": "x"}', '{"format": 5', "[" * 100_000, "null", "5"]
+)
 def test_what_is_no_request_is_refused(text: str) -> None:
     with pytest.raises(IdentityError) as caught:
         decode_request(text, "f.json")

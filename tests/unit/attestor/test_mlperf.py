@@ -92,11 +92,54 @@ def test_run_start_is_found_in_the_events_or_the_index(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("place", "data"),
+    [
+        ("index.csv", b"file,run_start_ms\ntrain/run.csv.gz,soon\n"),
+        ("index.csv", b"\xff\xfe"),
+        ("events/run.events.csv.gz", gzip.compress(b"time_ms,key\nsoon,run_start\n")),
+        ("events/run.events.csv.gz", b"no gzip"),
+    ],
+)
+def test_a_run_start_that_cannot_be_read_is_told(tmp_path: Path, place: str, data: bytes) -> None:
+    path = log(tmp_path, TRAINING)
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / place).write_bytes(data)
+    with pytest.raises(SourceError) as caught:
+        source(path)
+    assert caught.value.reason in {"BAD_TIME", "CORRUPT"}
+    assert (tmp_path / place).name in str(caught.value)
+
+
+def test_an_index_without_the_log_says_that_run_start_is_to_be_set(tmp_path: Path) -> None:
+    path = log(tmp_path, TRAINING)
+    (tmp_path / "index.csv").write_text("name\ntrain/run.csv.gz\n")
+    with pytest.raises(SourceError, match="set run_start"):
+        source(path)
+
+
+@pytest.mark.parametrize("written", ["900", "1970-01-01T00:00:00.900"])
+def test_run_start_may_be_set_as_the_log_writes_it(tmp_path: Path, written: str) -> None:
+    log(tmp_path, TRAINING)
+    table = {"kind": "mlperf", "path": "train/run.csv.gz", "chips": 8, "model": "H100"}
+    at = {"at": "2027-01-15T08:00:00Z"}
+    _, _, opener = configure(Settings(table | at | {"run_start": written}, "s", tmp_path), 60_000)
+    opened = opener()
+    assert opened.read(AT + 100).readings[0].time_ms == AT + 100
+    opened.close()
+    with pytest.raises(ConfigError) as caught:
+        configure(Settings(table | at | {"run_start": "soon"}, "s", tmp_path), 60_000)
+    assert caught.value.reason == "BAD_TIME"
+
+
+@pytest.mark.parametrize(
     ("text", "reason", "says"),
     [
         ("time_ms,sensor,watts\n5,node_1,1\n4,node_1,1\n", "TIME_BACKWARDS", "line 3"),
         ("time_ms,sensor,watts\nsoon,node_1,1\n", "BAD_ROW", "line 2"),
         ("time_ms,sensor,watts\n5,node_1\n", "BAD_ROW", "line 2"),
+        (f"time_ms,sensor,watts\n{'9' * 30},node_1,1\n", "BAD_ROW", "line 2"),
+        ("time_ms,sensor,watts\n-5,node_1,1\n", "BAD_ROW", "line 2"),
+        ("time_ms,sensor,watts\n5,node_1,warm\n", "BAD_ROW", "line 2"),
         ("when,watts\n", "BAD_COLUMNS", "line 1"),
         ("", "BAD_COLUMNS", "line 1"),
     ],

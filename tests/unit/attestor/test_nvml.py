@@ -12,10 +12,10 @@ import pytest
 
 from attestor.channels import Reading
 from attestor.recording import RecordingWriter
-from tests.nvml.driver import flatten
+from tests.nvml.driver import build, flatten
 from tests.unit.attestor.conftest import CHANNELS, header
 
-NOT_SUPPORTED, UNKNOWN, LOST, DRIVER_NOT_LOADED = 3, 999, 15, 9
+NOT_SUPPORTED, NO_PERMISSION, DRIVER_NOT_LOADED, LOST, UNKNOWN = 3, 4, 9, 15, 999
 
 SCRIPT = """
 import ctypes, json, sys
@@ -26,13 +26,21 @@ from attestor.sources.nvml import NvmlSource
 try:
     source = NvmlSource(period_ms=100, boot_id_path=Path(sys.argv[1]))
 except SourceError as error:
-    print(json.dumps({"reason": error.reason, "message": str(error)}))
+    try:
+        left = ctypes.CDLL("libnvidia-ml.so.1").fake_initialised()
+    except (OSError, AttributeError):
+        left = 0
+    print(json.dumps({"reason": error.reason, "message": str(error), "left_open": left}))
     sys.exit()
 driver = ctypes.CDLL("libnvidia-ml.so.1")
 batches = []
 for at in json.loads(sys.argv[2]):
     driver.fake_set_time_ms(ctypes.c_longlong(at))
-    batch = source.read(1_000_000 + at)
+    try:
+        batch = source.read(1_000_000 + at)
+    except SourceError as error:
+        batches.append({"reason": error.reason, "message": str(error)})
+        continue
     batches.append({
         "readings": [[r.time_ms, r.chip, dict(r.values)] for r in batch.readings],
         "failed": list(batch.failed),
@@ -50,9 +58,27 @@ print(json.dumps({
 }))
 source.close()
 source.close()
+assert driver.fake_initialised() == 0
 """
 
-Probe = Callable[..., dict[str, Any]]
+REPLACED = """
+import ctypes, json, os, sys
+from pathlib import Path
+from attestor.guarded_source import GuardedSource
+from attestor.sources.nvml import NvmlSource
+
+source = GuardedSource("nvml", lambda: NvmlSource(period_ms=100, boot_id_path=Path(sys.argv[1])))
+driver = ctypes.CDLL("libnvidia-ml.so.1")
+found = []
+for at, fail in json.loads(sys.argv[2]):
+    os.environ["FAKE_NVML_FAIL"] = fail
+    driver.fake_set_time_ms(ctypes.c_longlong(at))
+    batch = source.read(1_000_000 + at)
+    found.append([len(batch.readings), list(batch.failed), driver.fake_initialised()])
+print(json.dumps(found))
+"""
+
+Probe = Callable[..., Any]
 
 
 @pytest.fixture
@@ -60,13 +86,18 @@ def probe(driver: Path, record: Callable[..., Path], tmp_path: Path, root: Path)
     """Open NVML in a process of its own, and read at the replay times given."""
 
     def run(
-        *times: int, library: Path | None = driver, fail: str = "", recording: Path | None = None
-    ) -> dict[str, Any]:
+        *times: object,
+        library: Path | None = driver,
+        fail: str = "",
+        recording: Path | None = None,
+        boot_id: str = "01234567-89ab-cdef-0123-456789abcdef\n",
+        script: str = SCRIPT,
+    ) -> Any:  # what the script prints
         flatten(recording or record(chips=2, seconds=10), tmp_path / "flat")
         boot = tmp_path / "boot_id"
-        boot.write_text("01234567-89ab-cdef-0123-456789abcdef\n")
+        boot.write_text(boot_id)
         environment = {
-            "PATH": os.environ["PATH"],
+            **{name: os.environ[name] for name in os.environ if name != "LD_LIBRARY_PATH"},
             "PYTHONPATH": str(root),
             "FAKE_NVML_DATA": str(tmp_path / "flat"),
             "FAKE_NVML_FAIL": fail,
@@ -74,16 +105,14 @@ def probe(driver: Path, record: Callable[..., Path], tmp_path: Path, root: Path)
         if library is not None:
             environment["LD_LIBRARY_PATH"] = str(library)
         done = subprocess.run(
-            [sys.executable, "-c", SCRIPT, str(boot), json.dumps(times)],
+            [sys.executable, "-c", script, str(boot), json.dumps(times)],
             env=environment,
             capture_output=True,
             text=True,
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        found = json.loads(done.stdout)
-        assert isinstance(found, dict)
-        return found
+        return json.loads(done.stdout)
 
     return run
 
@@ -130,6 +159,77 @@ def test_a_symbol_that_an_old_driver_lacks_costs_its_channel(
     found = probe(0, library=old_driver)
     assert "energy_mj" not in found["chips"][0][7]
     assert found["batches"][0]["readings"][0][2]["power_w"] == 300.0
+
+
+@pytest.mark.parametrize(
+    ("symbol", "channel"),
+    [
+        ("PROCESSES", "processes"),
+        ("POWER", "power_w"),
+    ],
+)
+def test_any_symbol_that_is_not_there_costs_its_channel_alone(
+    probe: Probe, tmp_path: Path, symbol: str, channel: str
+) -> None:
+    found = probe(0, library=build(tmp_path / "driver", [symbol]).parent)
+    offered = {"energy_mj", "memory_used_bytes", "power_w", "processes"}
+    offered |= {"sm_clock_mhz", "temperature_c", "utilisation"}
+    assert set(found["chips"][0][7]) == offered - {channel}
+    assert found["batches"][0]["failed"] == []
+
+
+@pytest.mark.parametrize("symbol", ["TEMPERATURE", "OLD_TEMPERATURE"])
+def test_temperature_is_read_in_the_new_way_or_the_old(
+    probe: Probe, tmp_path: Path, symbol: str
+) -> None:
+    found = probe(0, library=build(tmp_path / "driver", [symbol]).parent)
+    assert found["batches"][0]["readings"][0][2]["temperature_c"] == 55
+
+
+def test_what_the_user_may_not_ask_for_is_not_offered_and_no_failure(probe: Probe) -> None:
+    found = probe(0, fail=f"nvmlDeviceGetComputeRunningProcesses_v3:{NO_PERMISSION}")
+    assert "processes" not in found["chips"][0][7]
+    assert found["batches"][0]["failed"] == []
+
+
+def test_when_nothing_at_all_can_be_read_the_source_says_so(probe: Probe) -> None:
+    found = probe(0, 5_000, fail=f"*:{UNKNOWN}:-1:3000")
+    assert "energy_mj" in found["batches"][0]["readings"][0][2]
+    assert found["batches"][1]["reason"] == "NOTHING_READ"
+    assert "GPU-1" in found["batches"][1]["message"]
+
+
+def test_a_driver_that_is_replaced_under_the_agent_is_opened_anew(probe: Probe) -> None:
+    down = f"nvmlInitWithFlags:{DRIVER_NOT_LOADED},*:{DRIVER_NOT_LOADED}"
+    before, broken, away, after = probe(
+        *([0, ""], [1_000, down], [2_000, down], [3_000, ""]), script=REPLACED
+    )
+    assert before == [2, [], 1]
+    assert (broken[0], broken[2]) == (0, 0)
+    assert broken[1][0].startswith("NOTHING_READ: ")
+    assert away[1][0].startswith("DRIVER_FAILED: ")
+    assert away[2] == 0
+    assert after == [2, [], 1]
+
+
+@pytest.mark.parametrize("boot_id", ["", "0123", "no hexadecimal at all, and much too long\n"])
+def test_a_boot_without_an_id_is_refused_and_the_library_left_alone(
+    probe: Probe, boot_id: str
+) -> None:
+    found = probe(boot_id=boot_id)
+    assert (found["reason"], found["left_open"]) == ("NO_BOOT_ID", 0)
+
+
+def test_sentinels_in_what_a_chip_says_of_itself_are_missing(probe: Probe) -> None:
+    for function in ("nvmlDeviceGetEnforcedPowerLimit", "nvmlDeviceGetMaxClockInfo"):
+        found = probe(0, fail=f"{function}:{NOT_SUPPORTED}:0")
+        assert None in found["chips"][0][2:4]
+        assert None not in found["chips"][1][2:4]
+
+
+def test_a_driver_whose_chips_cannot_be_counted_is_left_again(probe: Probe) -> None:
+    found = probe(fail=f"nvmlDeviceGetCount_v2:{UNKNOWN}")
+    assert (found["reason"], found["left_open"]) == ("DRIVER_FAILED", 0)
 
 
 def test_a_call_that_fails_midway_costs_only_its_channel(probe: Probe) -> None:

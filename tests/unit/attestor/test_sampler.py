@@ -1,6 +1,7 @@
 """The sampler: a source that fails costs its own readings, never the window."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,8 @@ from attestor.window import Span
 from protos.stillwatch.statement.v1 import inventory_pb2, summary_pb2
 from statements.author import NOTHING, Seen
 from statements.body import decode_body
-from statements.features import MISSING_COUNTER
+from statements.enrolment import MOST_CHIPS
+from statements.features import COLUMN, MISSING_COUNTER, unpack_rows
 from statements.header import decode_header
 from statements.kinds import Kind
 from statements.signing import SigningKey
@@ -247,3 +249,30 @@ def test_while_the_clock_is_behind_nothing_is_read_twice_and_it_is_said() -> Non
     sampler.poll(AT + 10_000)
     found = sampler.collect(Span(AT, AT + WINDOW))
     assert [reading.time_ms for reading in found.readings] == [AT, AT + 10_000]
+
+
+class Many(Wall):
+    """As many chips as a node may hold, each with its power and energy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        channels = frozenset({"power_w", "energy_mj"})
+        chips = tuple(ChipDescription(f"GPU-{row}", None, channels) for row in range(MOST_CHIPS))
+        self.description = replace(self.description, chips=chips)
+
+    def read(self, now_ms: int) -> Batch:
+        values = {"power_w": 300.0, "energy_mj": 5.0}
+        return Batch([Reading(now_ms, row, values) for row in range(MOST_CHIPS)])
+
+
+def test_a_window_that_would_not_fit_into_a_body_is_said_without_its_power_series() -> None:
+    node = windows(("many", Many))
+    node.sampler.poll(AT)
+    node.sampler.poll(AT + WINDOW)
+    with capture_logs() as told:
+        node.close_one()
+    assert [line["reason"] for line in told] == ["BODY_TOO_LARGE"]
+    (summary,) = summaries(node)
+    assert not summary.HasField("power")
+    assert unpack_rows(summary.chip_features, MOST_CHIPS)[-1][COLUMN["power_mean"]] == 300
+    assert summary.samples_taken == MOST_CHIPS
