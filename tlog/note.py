@@ -39,7 +39,7 @@ class Verifier:
         if len(parts) != 3:
             raise NoteError("BAD_VKEY", f"a verifier key is NAME+ID+KEY, not {vkey!r}")
         name, key_id, encoded = parts
-        _check_name(name)
+        check_name(name)
         key = decode_base64(encoded)
         if len(key) != 33 or key[0] != ED25519:
             raise NoteError("BAD_VKEY", f"the key of {name} is not an Ed25519 key")
@@ -63,7 +63,7 @@ class Signer:
 
     def sign(self, text: str) -> "Note":
         """Return a note with this signature alone; raises :class:`NoteError` for text no note can have."""
-        _check_name(self.name)
+        check_name(self.name)
         _check_text(text)
         key_id = note_key_id(self.name, self._key())
         return Note(text, (SignatureLine(self.name, key_id, self.private.sign(text.encode())),))
@@ -80,6 +80,10 @@ class SignatureLine:
     key_id: bytes
     signature: bytes
 
+    def encode(self) -> str:
+        """Return the line, its newline included."""
+        return f"{_DASH}{self.name} {encode_base64(self.key_id + self.signature)}\n"
+
 
 @dataclass(frozen=True, slots=True)
 class Note:
@@ -90,11 +94,7 @@ class Note:
 
     def encode(self) -> bytes:
         """Return the note's bytes."""
-        lines = [
-            f"{_DASH}{line.name} {encode_base64(line.key_id + line.signature)}\n"
-            for line in self.signatures
-        ]
-        return (self.text + "\n" + "".join(lines)).encode()
+        return (self.text + "\n" + "".join(line.encode() for line in self.signatures)).encode()
 
 
 def parse_note(data: bytes) -> Note:
@@ -116,7 +116,7 @@ def parse_note(data: bytes) -> Note:
     lines = signed[:-1].split("\n")
     if len(lines) > SIGNATURES_LIMIT:
         raise NoteError("BAD_NOTE", f"the note has {len(lines)} signatures")
-    return Note(text, tuple(_parse_signature(line) for line in lines))
+    return Note(text, tuple(parse_signature(line) for line in lines))
 
 
 def verify_note(note: Note, known: Sequence[Verifier]) -> tuple[Verifier, ...]:
@@ -165,18 +165,20 @@ def decode_base64(text: str) -> bytes:
     return data
 
 
-def _parse_signature(line: str) -> SignatureLine:
+def parse_signature(line: str) -> SignatureLine:
+    """Return the signature that a line of a note spells, not verified; raises :class:`NoteError`."""
     name, space, encoded = line.removeprefix(_DASH).partition(" ")
     if not line.startswith(_DASH) or not space:
         raise NoteError("BAD_NOTE", f"not a signature line: {line!r}")
-    _check_name(name)
+    check_name(name)
     data = decode_base64(encoded)
     if len(data) < 5:
         raise NoteError("BAD_NOTE", f"the signature of {name} is cut short")
     return SignatureLine(name, data[:4], data[4:])
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Refuse what cannot be the name of a key: :class:`NoteError`."""
     if not name or "+" in name or any(c.isspace() or ord(c) < 0x20 for c in name):
         raise NoteError("BAD_NAME", f"not the name of a key: {name!r}")
 
