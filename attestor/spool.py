@@ -7,7 +7,7 @@ freed once its inclusion in a verified checkpoint was verified. Commits are sync
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -80,11 +80,15 @@ class Spool:
         self._lock = threading.Lock()
         try:
             self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        except sqlite3.Error as error:
+            raise SpoolError("SPOOL_FAILED", f"{path}: {error}") from error
+        try:
             self._database.execute("PRAGMA journal_mode=WAL")
             self._database.execute("PRAGMA synchronous=FULL")
             self._database.execute("PRAGMA busy_timeout=5000")
             self._prepare()
         except sqlite3.Error as error:
+            self.close()
             raise self._failed(error) from error
 
     def _prepare(self) -> None:
@@ -96,6 +100,10 @@ class Spool:
                 "SPOOL_VERSION",
                 f"{self.path}: spool of version {version}; this agent reads version {VERSION}",
             )
+        else:
+            (found,) = self._database.execute("PRAGMA quick_check(1)").fetchone()
+            if found != "ok":
+                raise self._corrupt(str(found))
 
     def _failed(self, error: sqlite3.Error) -> SpoolError:
         name = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
@@ -104,7 +112,22 @@ class Spool:
                 "SPOOL_FULL",
                 f"{self.path}: the disk is full; make room: windows are kept in memory until then",
             )
+        if name.startswith("SQLITE_IOERR"):
+            return SpoolError(
+                "SPOOL_FAILED",
+                f"{self.path}: the disk does not take or give what it should ({name}); windows are kept in memory "
+                "until it does",
+            )
+        if name in {"SQLITE_CORRUPT", "SQLITE_NOTADB"}:
+            return self._corrupt(name)
         return SpoolError("SPOOL_FAILED", f"{self.path}: {name}: {error}")
+
+    def _corrupt(self, why: str) -> SpoolError:
+        return SpoolError(
+            "SPOOL_CORRUPT",
+            f"{self.path}: the file is damaged, or no spool ({why}): move it away and start the agent again, "
+            "which then goes on after what the ledger has; what was not sent is lost",
+        )
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -114,9 +137,11 @@ class Spool:
                 yield self._database
                 self._database.execute("COMMIT")
             except sqlite3.Error as error:
-                if self._database.in_transaction:
-                    self._database.execute("ROLLBACK")
                 raise self._failed(error) from error
+            finally:
+                with suppress(sqlite3.Error):  # whatever was the matter has been raised
+                    if self._database.in_transaction:
+                        self._database.execute("ROLLBACK")
 
     def add(
         self,

@@ -4,8 +4,8 @@
 
 At start each channel is tried on each chip, the newest way of asking first; what a chip does not offer is not asked for
 again. A chip that is lost stays lost until the agent is started again; when nothing at all can be read, as while the
-driver is replaced, the library is opened anew. NVML's averages lag (power is a one-second mean on most chips and sampled
-a quarter of the time on some), so that the energy counter is what accounts rest on. Reference:
+driver is replaced, the library is opened anew. NVML's averages lag (power is a one-second mean on most chips, sampled
+for a quarter of the time on some), so that the energy counter is what accounts rest on. Reference:
 https://docs.nvidia.com/deploy/nvml-api/
 """
 

@@ -3,10 +3,12 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from attestor.agent import Agent, Outcome
 from attestor.config import AgentConfig, NodeConfig
@@ -25,6 +27,7 @@ from statements.pins import Pins
 from statements.record import decode_record
 from statements.signing import SigningKey
 from tests.unit.attestor.fake_ledger import PIN, FakeLedger
+from tests.unit.statements.conftest import no_room
 
 WINDOW = 60_000
 AT = 1_800_000_000_000
@@ -174,22 +177,18 @@ def test_an_epoch_that_cannot_go_on_is_restated_in_a_new_one(
 
 
 def test_a_full_disk_keeps_windows_in_memory_until_there_is_room(
-    tmp_path: Path, replay: Callable[[], Source], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, replay: Callable[[], Source]
 ) -> None:
     settings = config(tmp_path, {"n1": replay})
     ledger = FakeLedger()
-    add, tries = Spool.add, list[int]()
-
-    def full(self: Spool, *arguments: object, **options: object) -> None:
-        tries.append(1)
-        if len(tries) < 3:
-            raise SpoolError("SPOOL_FULL", "no room")
-        add(self, *arguments, **options)  # type: ignore[arg-type] # passed on as they came
-
-    monkeypatch.setattr(Spool, "add", full)
-    outcome = Agent(settings, ledger, clock()).run(AT + 4 * WINDOW)
-    assert len(tries) >= 3
-    assert (outcome.windows, outcome.unlogged) == (4, 0)
+    agent = Agent(settings, ledger, clock())
+    full = ExitStack()
+    threading.Timer(0.12, lambda: full.enter_context(no_room(1))).start()
+    threading.Timer(0.32, full.close).start()
+    with full, capture_logs() as told:
+        outcome = agent.run(AT + 4 * WINDOW)
+    assert "SPOOL_FAILED" in {line.get("reason") for line in told}
+    assert outcome == Outcome(windows=4, acknowledged=6, unlogged=0)
     said = headers(ledger, settings.nodes[0].key.key_id)
     assert [h.sequence for h in said] == list(range(6))
 

@@ -1,6 +1,8 @@
 """The spool: nothing signed is lost, nothing is kept twice, a full disk is said."""
 
 import sqlite3
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from attestor.spool import Spool
 from protos.stillwatch.statement.v1 import inventory_pb2
 from statements.author import Author, Seen, Statement
 from statements.signing import SigningKey
+from tests.unit.statements.conftest import no_room
 
 KEY, OTHER = SigningKey.generate(), SigningKey.generate()
 
@@ -116,6 +119,75 @@ def test_a_full_disk_is_said_and_loses_nothing_that_was_there(spool: Spool) -> N
     spool._database.execute("PRAGMA max_page_count=1000000")
     spool.add(said[10:])
     assert spool.count() == (400, 0)
+
+
+def test_a_disk_that_takes_no_more_is_said_and_loses_nothing_that_was_there(spool: Spool) -> None:
+    said, _ = say(Author.opening(KEY, bytes(16)), 400)
+    spool.add(said[:10])
+    with no_room(60_000), pytest.raises(SpoolError, match="kept in memory") as caught:
+        spool.add(said[10:])
+    assert caught.value.reason in {"SPOOL_FULL", "SPOOL_FAILED"}
+    assert spool.count() == (10, 0)
+    spool.add(said[10:])
+    assert [item.statement for item in spool.unlogged(KEY.key_id, 999)] == [s for _, s in said]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own of 256 KiB, where this user may mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("this user may not mount a tmpfs")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_file_system_without_room_is_said_as_full_until_there_is_some(small_disk: Path) -> None:
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(120_000))
+    spool = Spool(small_disk / "spool")
+    said, _ = say(Author.opening(KEY, bytes(16)), 100)
+    spool.add(said[:5])
+    with pytest.raises(SpoolError, match="make room") as caught:
+        spool.add(said[5:])
+    assert caught.value.reason == "SPOOL_FULL"
+    assert spool.count() == (5, 0)
+    ballast.unlink()
+    spool.add(said[5:])
+    assert spool.count() == (100, 0)
+    spool.close()
+
+
+@pytest.mark.parametrize("kept", [0.01, 0.5, 0.99])
+def test_a_spool_cut_short_is_refused_and_says_what_to_do(spool: Spool, kept: float) -> None:
+    said, _ = say(Author.opening(KEY, bytes(16)), 400)
+    spool.add(said)
+    spool.close()
+    whole = spool.path.read_bytes()
+    spool.path.write_bytes(whole[: int(len(whole) * kept) // 512 * 512])
+    with pytest.raises(SpoolError, match="move it away") as caught:
+        Spool(spool.path).unlogged(KEY.key_id, 999)
+    assert caught.value.reason == "SPOOL_CORRUPT"
+
+
+def test_what_is_no_number_of_a_database_leaves_the_spool_usable(spool: Spool) -> None:
+    said, _ = say(Author.opening(KEY, bytes(16)), 2)
+    spool.add(said)
+    with pytest.raises(OverflowError):
+        spool.acknowledge([(1, 2**63, b"r")])
+    assert spool.count() == (2, 0)
+    spool.acknowledge([(1, 0, b"r")])
+    assert spool.count() == (1, 1)
+
+
+def test_a_spool_that_was_closed_is_an_error_with_a_reason(spool: Spool) -> None:
+    spool.close()
+    with pytest.raises(SpoolError):
+        spool.count()
+    with pytest.raises(SpoolError):
+        spool.free([1])
 
 
 def test_a_file_that_is_no_spool_or_of_another_version_is_refused(tmp_path: Path) -> None:
