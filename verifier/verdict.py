@@ -33,6 +33,7 @@ from verifier.checks.outside import NOT_DETECTABLE
 from verifier.checks.registry import CHECKS, LEDGER_CHECKS
 from verifier.duties import account_over, assess_duties, read_calendar
 from verifier.errors import VerifierError
+from verifier.evidence.claims import SharedChips, shared_chips
 from verifier.evidence.gather import Evidence
 from verifier.evidence.windows import PartyWindows, party_windows
 from verifier.rhythm import Rhythm, find_rhythm
@@ -175,6 +176,7 @@ class _Audit:
             party_windows(agreement, evidence, party, self.period, self.ruleset.table)
             for party in agreement.parties
         ]
+        shared = shared_chips(windows)
         prefix = evidence.prefix
         return Verdict(
             agreement_id=agreement.id,
@@ -188,20 +190,31 @@ class _Audit:
             stage=at_end.stage,
             stage_since_ms=at_end.since_ms,
             parties=tuple(
-                self.conclude_party(party, read)
+                self.conclude_party(party, read, shared)
                 for party, read in zip(agreement.parties, windows, strict=True)
             ),
             ledger_findings=self.ledger_findings,
         )
 
-    def conclude_party(self, party: Party, windows: PartyWindows) -> PartyVerdict:
+    def conclude_party(
+        self, party: Party, windows: PartyWindows, shared: tuple[SharedChips, ...]
+    ) -> PartyVerdict:
         period, table = self.period, self.ruleset.table
         duties = assess_duties(self.agreement, self.calendar, windows, period, table)
         trust = _trust(duties)
         account = account_over(windows.windows, windows.expected, [period], table, trust)
         rhythm = find_rhythm(windows.windows.nodes, _capped(duties) or [period])
         case = PartyCase(
-            self.agreement, self.evidence, party, period, table, windows, account, duties, rhythm
+            self.agreement,
+            self.evidence,
+            party,
+            period,
+            table,
+            windows,
+            account,
+            duties,
+            rhythm,
+            shared,
         )
         rulings = {
             finding.id: finding.ruling

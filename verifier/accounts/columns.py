@@ -61,7 +61,8 @@ class ChipWindows:
 class NodeWindows:
     """One row a node and window, in the order in which they were added.
 
-    ``wall_energy_j`` is NaN where missing, ``wall_resolution_w`` likewise; ``wall_covered_ms`` is
+    ``roster`` is the same where the same chips stand in the same rows. ``wall_energy_j`` is NaN
+    where missing, ``wall_resolution_w`` likewise; ``wall_covered_ms`` is
     the part of the window that it covers. ``wall_slots`` are W of ``slot_ms`` each from the
     window's start, 65535 where missing, empty where not read; ``chip_slots`` likewise, [chips,
     slots]. ``slot_ms`` is 0 where there is no series. ``telemetry`` is what the inventory says of
@@ -73,6 +74,7 @@ class NodeWindows:
     end_ms: Int64
     chips: Int32
     boot: Int32
+    roster: Int32
     wall_energy_j: Float64
     wall_covered_ms: Int64
     wall_resolution_w: Float64
@@ -109,6 +111,7 @@ class _Scalars:
     end_ms: int
     chips: int
     boot: int
+    roster: int
     wall_energy_j: float
     wall_covered_ms: int
     wall_resolution_w: float
@@ -175,10 +178,12 @@ class ColumnsBuilder:
         models: Sequence[int],
         *,
         telemetry: str = "measured",
+        roster: int = 0,
     ) -> None:
         """Take one window of the node with index ``node``.
 
-        ``models`` are the chip table's rows of its chips in the order of its inventory.
+        ``models`` are the chip table's rows of its chips in the order of its inventory; ``roster``
+        numbers which chips those are.
 
         Raises :class:`ColumnsError` when the summary does not have the shape that it declares; the
         window then counts as missing.
@@ -224,6 +229,7 @@ class ColumnsBuilder:
                 end_ms=end_ms,
                 chips=chips,
                 boot=self._boots.setdefault((node, summary.boot_id), len(self._boots)),
+                roster=roster,
                 wall_energy_j=counters.wall_energy_joules
                 if counters.HasField("wall_energy_joules")
                 else math.nan,
@@ -253,6 +259,7 @@ class ColumnsBuilder:
             end_ms=np.array([row.end_ms for row in scalars], dtype=np.int64),
             chips=np.array([row.chips for row in scalars], dtype=np.int32),
             boot=np.array([row.boot for row in scalars], dtype=np.int32),
+            roster=np.array([row.roster for row in scalars], dtype=np.int32),
             wall_energy_j=np.array([row.wall_energy_j for row in scalars], dtype=np.float64),
             wall_covered_ms=np.array([row.wall_covered_ms for row in scalars], dtype=np.int64),
             wall_resolution_w=np.array(

@@ -1,8 +1,9 @@
 """Time without a window: what may have run there.
 
 Silence is priced. A gap counts for each chip as the least of peak x time and of what the chip's
-absolute energy counter allows between the windows on its sides. After a reset or a new boot the
-counter says nothing, and before the first or after the last window there is none.
+absolute energy counter allows between the windows on its sides. After a reset or a new boot, or where
+other chips stand in the rows, the counter says nothing, and before the first or after the last window
+there is none.
 """
 
 from collections.abc import Sequence
@@ -67,8 +68,11 @@ def _energy_allowed(
     if gap.before is None or gap.after is None:
         return None
     nodes, chips = windows.nodes, windows.chips
-    same_boot = nodes.boot[gap.before] == nodes.boot[gap.after]
-    if not same_boot or chip >= min(nodes.chips[gap.before], nodes.chips[gap.after]):
+    same = (
+        nodes.boot[gap.before] == nodes.boot[gap.after]
+        and nodes.roster[gap.before] == nodes.roster[gap.after]
+    )
+    if not same or chip >= min(nodes.chips[gap.before], nodes.chips[gap.after]):
         return None
     left, right = int(first[gap.before]) + chip, int(first[gap.after]) + chip
     start, end = chips.energy_end_mj[left], chips.energy_start_mj[right]

@@ -133,7 +133,7 @@ def _counter_steps_back(windows: Windows, first: Int64, kept: Int64) -> Int64:
     nodes, chips = windows.nodes, windows.chips
     odd: list[int] = []
     for before, after in zip(kept[:-1].tolist(), kept[1:].tolist(), strict=True):
-        if nodes.boot[before] != nodes.boot[after]:
+        if nodes.boot[before] != nodes.boot[after] or nodes.roster[before] != nodes.roster[after]:
             continue
         count = int(min(nodes.chips[before], nodes.chips[after]))
         left = chips.energy_end_mj[first[before] : first[before] + count]

@@ -23,7 +23,6 @@ from verifier.checks.interface import (
     cite,
     finding_id,
 )
-from verifier.evidence.windows import NOT_ENROLLED
 
 _SEVERITY = {
     Outcome.KEPT: Severity.NOTE,
@@ -64,9 +63,8 @@ def _silences(case: PartyCase, duty: Duty) -> list[tuple[str, Gap]]:
             continue
         mine = np.flatnonzero(windows.nodes.node == node.index).astype(np.int64)
         rows, _ = without_overlaps(windows.nodes, mine)
-        name = (
-            NOT_ENROLLED if node.node_id == NOT_ENROLLED else case.name(bytes.fromhex(node.node_id))
-        )
+        named = node.index < len(case.windows.nodes)
+        name = case.name(bytes.fromhex(node.node_id)) if named else node.node_id
         found += [
             (f"{name}: {len(node.models)} chips", gap)
             for span in duty.spans

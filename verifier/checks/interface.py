@@ -12,6 +12,7 @@ from verifier.accounts.chips import ChipTable
 from verifier.accounts.obligations import Assessment, Outcome
 from verifier.accounts.party import PartyAccount
 from verifier.agreement.model import Agreement, Obligation, Party
+from verifier.evidence.claims import SharedChips
 from verifier.evidence.gather import Evidence
 from verifier.evidence.records import Bools
 from verifier.evidence.windows import PartyWindows
@@ -99,6 +100,7 @@ class PartyCase:
     """What a check of a party is given.
 
     ``account`` is of the whole period, ``duties`` of when each bound, ``rhythm`` of when training was capped.
+    ``shared`` are the chips that were shown twice, in which a number of a party is its place in the agreement.
     """
 
     agreement: Agreement
@@ -110,6 +112,7 @@ class PartyCase:
     account: PartyAccount = field(repr=False)
     duties: tuple[Duty, ...] = field(repr=False)
     rhythm: Rhythm | None
+    shared: tuple[SharedChips, ...] = field(repr=False)
 
     def authors(self) -> frozenset[bytes]:
         """Return those who speak for the party: its own key and its nodes."""

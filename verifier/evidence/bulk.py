@@ -45,8 +45,8 @@ Boots = dict[tuple[int, bytes], int]
 class Bodies:
     """Stored bodies of summaries whose digests were verified, and what their headers and inventories say.
 
-    ``models`` maps a node and an inventory's digest to the chip table's rows of its chips. ``labels`` is how the
-    telemetry of each was made. ``boots`` numbers the boots that were met so far.
+    ``models`` maps a node and an inventory's digest to the chip table's rows of its chips, ``rosters`` to the number of
+    the chips themselves. ``labels`` is how the telemetry of each was made. ``boots`` numbers the boots met so far.
     """
 
     stored: Sequence[bytes]
@@ -54,6 +54,7 @@ class Bodies:
     start_ms: Int64
     end_ms: Int64
     models: Mapping[tuple[int, bytes], tuple[int, ...]]
+    rosters: Mapping[tuple[int, bytes], int]
     labels: Sequence[str]
     boots: Boots = field(default_factory=dict)
 
@@ -189,6 +190,11 @@ class _Reader:
             boots.setdefault(key, len(boots))
             for key in zip(node.tolist(), self._texts((_F["boot_id"],), 16), strict=True)
         ]
+        rosters = self.bodies.rosters
+        roster = [
+            rosters[key]
+            for key in zip(node.tolist(), self._texts((_F["inventory"],), 32), strict=True)
+        ]
         gap = self._number((_F["largest_gap_ms"],), -1)
         return NodeWindows(
             node=node,
@@ -196,6 +202,7 @@ class _Reader:
             end_ms=end,
             chips=np.full(len(node), chips, dtype=np.int32),
             boot=np.array(boot, dtype=np.int32),
+            roster=np.array(roster, dtype=np.int32),
             wall_energy_j=self._float((_F["node"], _N["wall_energy_joules"]), "<f8"),
             wall_covered_ms=self._number((_F["node"], _N["wall_covered_ms"]), 0),
             wall_resolution_w=self._float((_F["node"], _N["wall_resolution_watts"]), "<f4"),

@@ -35,6 +35,7 @@ def select(windows: Windows, keep: Bools) -> Windows:
             end_ms=nodes.end_ms[rows],
             chips=nodes.chips[rows],
             boot=nodes.boot[rows],
+            roster=nodes.roster[rows],
             wall_energy_j=nodes.wall_energy_j[rows],
             wall_covered_ms=nodes.wall_covered_ms[rows],
             wall_resolution_w=nodes.wall_resolution_w[rows],

@@ -6,7 +6,6 @@ logged late, or before it can have been over, or for which ticks are wanting, ca
 apart, in ``admitting``.
 """
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -26,9 +25,17 @@ from verifier.agreement.model import Agreement, Party
 from verifier.agreement.verifiability import REFERENCE_CHIP
 from verifier.evidence.bulk import Bodies, Piece, join, read_bulk
 from verifier.evidence.gather import Evidence
+from verifier.evidence.owed import (
+    DEPARTED,
+    NOT_ENROLLED,
+    Roster,
+    departed,
+    expected_of,
+    undeclared,
+)
 from verifier.evidence.records import Bools, Int64
 from verifier.evidence.selection import select
-from verifier.evidence.statement import EnrolledNode
+from verifier.evidence.statement import EnrolledNode, NodeInventory
 
 
 class Excluded(Enum):
@@ -40,7 +47,7 @@ class Excluded(Enum):
     MISALIGNED = "not a window of the agreement's length and place"
     BODY_MISSING = "its body is not held"
     BODY_REFUSED = "its body is not that of its header, or does not parse"
-    NO_INVENTORY = "it cites no inventory of its node"
+    NO_INVENTORY = "it cites no inventory of its node that names each chip, and each once"
     UNFIT = "it does not have the shape that it declares"
     UNLABELLED = "its epoch does not say how its telemetry was made"
     NOT_LIVE = "its telemetry is recorded or simulated, and the agreement is no rehearsal"
@@ -53,11 +60,6 @@ TELEMETRY: Final[Mapping[int, str]] = {
     identity_pb2.TELEMETRY_SIMULATED: "simulated",
 }
 """The labels of telemetry, as openings give them."""
-
-NOT_ENROLLED: Final = "declared, not enrolled"
-"""Stands for the node of chips that the agreement declares and no enrolment names."""
-_ROUNDING: Final = 1e-6
-"""H100e by which sums of a table's figures may miss what was declared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +75,19 @@ class ExcludedWindow:
 class PartyWindows:
     """A party's windows around a period.
 
-    ``nodes`` are its enrolled nodes by index; ``expected`` who must account, with a node of its own for each stretch
-    in which fewer chips were enrolled than the agreement declares. ``windows`` are those that count, ``rows`` their
-    rows in the records; ``excused`` also those for which ticks are wanting; ``admitting`` all that can be read, since
-    what was logged late or early counts against the party. ``telemetry`` are the labels under which any of them was
-    made.
+    ``nodes`` are its enrolled nodes by index; ``expected`` who must account, with nodes of their own for chips that are
+    owed and shown by nobody; ``rosters`` the uuids of the chips that the windows' numbers stand for, ``claims`` the row
+    of the inventory by which a node (index) first named a roster (number). ``windows`` are
+    those that count, ``rows`` their rows in the records; ``excused`` also those for which ticks are wanting;
+    ``admitting`` all that can be read, since what was logged late or early counts against the party. ``telemetry`` are
+    the labels under which any of them was made.
     """
 
     party: str
     nodes: tuple[EnrolledNode, ...]
     expected: tuple[ExpectedNode, ...]
+    rosters: tuple[tuple[str, ...], ...] = field(repr=False)
+    claims: Mapping[tuple[int, int], int] = field(repr=False)
     windows: Windows = field(repr=False)
     rows: Int64 = field(repr=False)
     excused: Windows = field(repr=False)
@@ -130,14 +135,14 @@ class _Reader:
         self.table = table
         self.nodes = tuple(node for node in evidence.nodes if node.party == party.id)
         self.index = {node.node_id: at for at, node in enumerate(self.nodes)}
-        self.models = {
-            (self.index[inventory.author], inventory.body_digest): tuple(
-                table.row(chip.model if chip.HasField("model") else None)
-                for chip in inventory.message.chips
-            )
-            for inventory in evidence.inventories
-            if evidence.chains.authentic[inventory.row] and inventory.author in self.index
-        }
+        self.rosters: dict[tuple[str, ...], int] = {}
+        self.models: dict[tuple[int, bytes], tuple[int, ...]] = {}
+        self.roster_of: dict[tuple[int, bytes], int] = {}
+        self.claims: dict[tuple[int, int], int] = {}
+        self.shown: list[Roster] = []
+        for inventory in evidence.inventories:
+            if evidence.chains.authentic[inventory.row] and inventory.author in self.index:
+                self._list(inventory)
         self.openings = {
             int(evidence.records.chain[opening.row]): opening.message
             for opening in evidence.openings
@@ -146,6 +151,24 @@ class _Reader:
         }
         self.excluded: list[ExcludedWindow] = []
         self.labels: set[str] = set()
+
+    def _list(self, inventory: NodeInventory) -> None:
+        """Take up a node's inventory; one that does not tell its chips apart lists nothing."""
+        chips = inventory.message.chips
+        uuids = tuple(chip.uuid for chip in chips)
+        if not all(uuids) or len(set(uuids)) < len(uuids):
+            return
+        node = self.index[inventory.author]
+        key = node, inventory.body_digest
+        self.models[key] = tuple(
+            self.table.row(chip.model if chip.HasField("model") else None) for chip in chips
+        )
+        roster = self.roster_of[key] = self.rosters.setdefault(uuids, len(self.rosters))
+        self.claims.setdefault((node, roster), inventory.row)
+        records, time = self.evidence.records, self.evidence.time
+        index = int(records.index[inventory.row])
+        from_ms = min(int(records.start_ms[inventory.row]), int(time.not_before_ms[index]))
+        self.shown.append(Roster(node, from_ms, dict(zip(uuids, self.models[key], strict=True))))
 
     def run(self) -> PartyWindows:
         rows = self._judged(self._rows())
@@ -195,6 +218,7 @@ class _Reader:
             start_ms=records.start_ms[rows],
             end_ms=records.end_ms[rows],
             models=self.models,
+            rosters=self.roster_of,
             labels=[str(labels[chain]) for chain in chains.tolist()],
         )
 
@@ -211,7 +235,14 @@ class _Reader:
             try:
                 summary, models = self._summary(bodies, at)
                 span = int(bodies.start_ms[at]), int(bodies.end_ms[at])
-                builder.add(node, *span, summary, models, telemetry=bodies.labels[at])
+                builder.add(
+                    node,
+                    *span,
+                    summary,
+                    models,
+                    telemetry=bodies.labels[at],
+                    roster=bodies.rosters[node, summary.inventory],
+                )
             except _Refused as error:
                 self.excluded.append(ExcludedWindow(int(rows[at]), error.why, error.detail))
                 refused.append(at)
@@ -252,6 +283,8 @@ class _Reader:
             party=self.party.id,
             nodes=self.nodes,
             expected=tuple(self._expected()),
+            rosters=tuple(self.rosters),
+            claims=self.claims,
             windows=select(windows, timely),
             rows=rows[timely],
             excused=select(windows, timely | unclear),
@@ -329,32 +362,14 @@ class _Reader:
                 models=(self.table.row(node.chip_model),) * node.chips,
                 accounted_from_ms=node.accounted_from_ms,
             )
-        yield from self._undeclared(len(self.nodes))
-
-    def _undeclared(self, index: int) -> Iterable[ExpectedNode]:
-        """Yield a node for each stretch in which fewer chips were enrolled than the agreement declares.
-
-        Its chips are of the model that declared compute is counted in.
-        """
         reference = self.table.row(REFERENCE_CHIP)
-        edges = sorted({0, *(node.accounted_from_ms for node in self.nodes)})
-        for at, start in enumerate(edges):
-            held = math.fsum(
-                self.table.chips[self.table.row(node.chip_model)].h100e * node.chips
-                for node in self.nodes
-                if node.accounted_from_ms <= start
-            )
-            end = edges[at + 1] if at + 1 < len(edges) else None
-            short = math.floor(self.party.declared_h100e - held + _ROUNDING)
-            if short > 0 and (end is None or end > self.period[0]) and start < self.period[1]:
-                yield ExpectedNode(
-                    index=index,
-                    node_id=NOT_ENROLLED,
-                    models=(reference,) * short,
-                    accounted_from_ms=start,
-                    accounted_until_ms=end,
-                )
-                index += 1
+        owed = [
+            (NOT_ENROLLED, (reference,) * count, span)
+            for count, span in undeclared(self.nodes, self.party.declared_h100e, self.table)
+        ]
+        chips = [node.chips for node in self.nodes]
+        owed += [(DEPARTED, *found) for found in departed(self.shown, chips, self.table)]
+        yield from expected_of(owed, len(self.nodes), self.period)
 
 
 class _Refused(Exception):  # noqa: N818 - never leaves this module

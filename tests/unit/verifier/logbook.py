@@ -234,8 +234,12 @@ class Logbook:
         """Open a node's epoch, and log its inventory in it."""
         label = identity_pb2.TELEMETRY_SIMULATED if telemetry is None else telemetry
         self.open(node, label)
+        self.show(node, *(f"{node.name}-{at}" for at in range(chips)))
+
+    def show(self, node: NodeSpeaker, *uuids: str) -> None:
+        """Log a node's inventory: the chips of those names."""
         listed = inventory_pb2.Inventory(
-            chips=[inventory_pb2.Chip(uuid=f"{node.name}-{at}", model=H100) for at in range(chips)]
+            chips=[inventory_pb2.Chip(uuid=uuid, model=H100) for uuid in uuids]
         )
         said = self.sign(node, listed)
         node.inventory = hashlib.sha256(said.stored).digest()

@@ -24,6 +24,7 @@ MODELS = {
     for node in (0, 1)
     for name, models in (("two", (3, 3)), ("one", (1,)), ("none", ()))
 }
+ROSTERS = {key: at for at, key in enumerate(MODELS)}
 
 numbers = st.integers(0, 2**32 - 1)
 counters = st.lists(st.integers(0, 2**64 - 1), max_size=3)
@@ -71,7 +72,7 @@ def _bodies(stored: list[bytes]) -> Bodies:
     count = len(stored)
     start = np.arange(count, dtype=np.int64) * MINUTE
     node = np.arange(count, dtype=np.int64) % 2
-    return Bodies(stored, node, start, start + MINUTE, MODELS, ["simulated"] * count)
+    return Bodies(stored, node, start, start + MINUTE, MODELS, ROSTERS, ["simulated"] * count)
 
 
 def _one_by_one(
@@ -89,7 +90,8 @@ def _one_by_one(
             continue
         span = at * MINUTE, (at + 1) * MINUTE
         try:
-            builder.add(at % 2, *span, summary, models, telemetry="simulated")
+            roster = ROSTERS[at % 2, summary.inventory]
+            builder.add(at % 2, *span, summary, models, telemetry="simulated", roster=roster)
         except ColumnsError:
             continue
         taken.append(at)

@@ -111,7 +111,11 @@ def test_a_ruling_excuses_nothing_that_came_after_what_it_was_about(
 
 
 def test_a_ruling_lasts_while_nothing_is_added_to_what_it_was_about(ruleset: Ruleset) -> None:
-    terms = {"obligations.coverage-floor.cure": '"1 min"', "stages.min_dwell": '"2 h"'}
+    terms = {
+        "obligations.coverage-floor.cure": '"1 min"',
+        "obligations.training-cap.limit": '"1e23 FLOP"',
+        "stages.min_dwell": '"2 h"',
+    }
     pause = play({}, minutes=0, after=0, terms=terms)
     book, start = pause.book, pause.book.now_ms
     _longer(book, {"borealis/0": None}, 4)

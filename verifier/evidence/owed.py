@@ -1,0 +1,150 @@
+"""Chips that nobody shows, and that somebody owes: declared and never enrolled, or shown once and shown no more. Pure.
+
+Whoever declares compute must show it, and whoever has shown a chip goes on to: a chip that leaves its node's inventory,
+and appears in none of the party's, may run anywhere. Each is a node of its own that accounts for nothing.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import groupby, pairwise
+from operator import itemgetter
+from typing import Final
+
+from verifier.accounts.chips import ChipTable
+from verifier.accounts.expected import ExpectedNode
+from verifier.evidence.statement import EnrolledNode
+
+NOT_ENROLLED: Final = "declared, not enrolled"
+"""Stands for the node of chips that the agreement declares and no enrolment names."""
+DEPARTED: Final = "shown before, shown no more"
+"""Stands for the node of chips that an inventory named, and no later one does."""
+_ROUNDING: Final = 1e-6
+"""H100e by which sums of a table's figures may miss what was declared."""
+
+Span = tuple[int, int | None]
+"""From an instant to another, Unix ms; ``None``: without an end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """What a node's inventory lists from an instant on (Unix ms): each chip's uuid, and its row in the chip table."""
+
+    node: int
+    from_ms: int
+    models: dict[str, int]
+
+
+def undeclared(
+    nodes: Sequence[EnrolledNode], declared_h100e: float, table: ChipTable
+) -> Iterator[tuple[int, Span]]:
+    """Yield how many H100e are declared and not enrolled, and for how long: from 0 on in each case."""
+    held, short = Fraction(0), math.floor(declared_h100e + _ROUNDING)
+    for from_ms, enrolled in groupby(
+        sorted(nodes, key=lambda node: node.accounted_from_ms), lambda node: node.accounted_from_ms
+    ):
+        held += sum(Fraction(table.lookup(node.chip_model).h100e) * node.chips for node in enrolled)
+        left = math.floor(Fraction(declared_h100e) - held + Fraction(_ROUNDING))
+        if max(left, 0) < short:
+            yield short - max(left, 0), (0, from_ms)
+            short = max(left, 0)
+    if short > 0:
+        yield short, (0, None)
+
+
+def departed(
+    rosters: Sequence[Roster], enrolled: Sequence[int], table: ChipTable
+) -> Iterator[tuple[tuple[int, ...], Span]]:
+    """Yield the models of chips that were shown before and are not, and from when until when.
+
+    ``rosters`` are a party's, in log order; ``enrolled`` is the number of chips of each of its nodes. Where a node
+    shows fewer chips than it enrolled, those that it lacks are accounted for there, and not again here.
+    """
+    of_node = {
+        node: list(group)
+        for node, group in groupby(sorted(rosters, key=lambda one: one.node), lambda one: one.node)
+    }
+    if all(
+        before.models.keys() <= after.models.keys()
+        for one in of_node.values()
+        for before, after in pairwise(one)
+    ):
+        return
+    changes: list[
+        tuple[int, int, int]
+    ] = []  # when, the model of a chip that goes or comes back (-1: a place), +1 or -1
+    for uuid, shown in _shown(of_node.values()).items():
+        model = max(
+            (roster.models[uuid] for roster in rosters if uuid in roster.models),
+            key=lambda one: (table.chips[one].peak_flop_per_s, -one),
+        )
+        for start, end in _complement(shown):
+            changes += [(start, model, 1)] if end is None else [(start, model, 1), (end, model, -1)]
+    for node, listed in of_node.items():
+        lacking = 0
+        for roster in listed:
+            lacks = max(0, enrolled[node] - len(roster.models))
+            changes.append((roster.from_ms, -1, lacks - lacking))
+            lacking = lacks
+    yield from _sweep(changes, table)
+
+
+def _shown(of_node: Iterable[Sequence[Roster]]) -> dict[str, list[Span]]:
+    """Return when each chip was shown by any node, unordered."""
+    shown: dict[str, list[Span]] = {}
+    for listed in of_node:
+        ends: list[int | None] = [after.from_ms for after in listed[1:]]
+        for roster, end in zip(listed, [*ends, None], strict=True):
+            for uuid in roster.models:
+                shown.setdefault(uuid, []).append((roster.from_ms, end))
+    return shown
+
+
+def _complement(shown: list[Span]) -> Iterator[Span]:
+    """Yield when a chip was not shown, from when it first was."""
+    reached: int | None = min(start for start, _ in shown)
+    for start, end in sorted(shown, key=itemgetter(0)):
+        if reached is None:
+            return
+        if start > reached:
+            yield reached, start
+        reached = None if end is None else max(reached, end)
+    if reached is not None:
+        yield reached, None
+
+
+def _sweep(
+    changes: list[tuple[int, int, int]], table: ChipTable
+) -> Iterator[tuple[tuple[int, ...], Span]]:
+    gone: list[int] = []
+    lacking = 0
+    instants = [(at, list(group)) for at, group in groupby(sorted(changes), itemgetter(0))]
+    for (at, found), after in zip(instants, [*(at for at, _ in instants[1:]), None], strict=True):
+        for _, model, step in found:
+            if model < 0:
+                lacking += step
+            elif step > 0:
+                gone.append(model)
+            else:
+                gone.remove(model)
+        most = sorted(gone, key=lambda model: (-table.chips[model].peak_flop_per_s, model))
+        models = tuple(most[: max(0, len(gone) - lacking)])
+        if models:
+            yield models, (at, after)
+
+
+def expected_of(
+    owed: Iterable[tuple[str, tuple[int, ...], Span]], index: int, period: tuple[int, int]
+) -> Iterator[ExpectedNode]:
+    """Yield nodes that owe these chips, numbered from ``index`` on; those of no time in ``period`` are left out."""
+    for name, models, (start, end) in owed:
+        if start < period[1] and (end is None or end > period[0]):
+            yield ExpectedNode(
+                index=index,
+                node_id=name,
+                models=models,
+                accounted_from_ms=start,
+                accounted_until_ms=end,
+            )
+            index += 1
