@@ -5,8 +5,8 @@ again is found by its place, and compared with what the place holds.
 """
 
 from array import array
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from statements.header import Header
 
@@ -30,7 +30,7 @@ class Head:
 
 
 class Chains:
-    """All chains of a log. One thread changes them; another may ask for heads."""
+    """All chains of a log. One thread changes and reads them."""
 
     def __init__(self) -> None:
         self._authors: dict[bytes, dict[bytes, Epoch]] = {}
@@ -40,10 +40,13 @@ class Chains:
         epochs = self._authors.get(author)
         return None if epochs is None else epochs.get(epoch)
 
-    def heads(self, author: bytes) -> Iterator[Head]:
-        """Yield the heads of an author's epochs, oldest epoch first."""
-        for epoch, chain in list(self._authors.get(author, {}).items()):
-            yield Head(epoch, len(chain.indices) - 1, chain.head, chain.indices[-1])
+    def heads(self, author: bytes, most: int) -> list[Head]:
+        """Return the heads of the epochs that an author opened last, at most so many, oldest first."""
+        newest = islice(reversed(self._authors.get(author, {}).items()), most)
+        return [
+            Head(epoch, len(chain.indices) - 1, chain.head, chain.indices[-1])
+            for epoch, chain in newest
+        ][::-1]
 
     def push(self, header: Header, index: int, statement_id: bytes) -> None:
         """Log the next statement of an epoch."""

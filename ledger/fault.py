@@ -48,15 +48,24 @@ def unavailable(reason: str, message: str) -> Fault:
     return Fault(grpc.StatusCode.UNAVAILABLE, reason, message)
 
 
+STORAGE_FAILED: Final = unavailable(
+    "STORAGE",
+    "the ledger's storage failed; what was not acknowledged may not be logged: send it again later",
+)
+"""Where and how is the operator's to know."""
+
+
 async def end_call(context: Context, fault: Fault) -> NoReturn:
     """End a call with a fault's status and details."""
+    words = f"{fault.message} [{fault.reason}]"
     info = any_pb2.Any()
     info.Pack(error_details_pb2.ErrorInfo(reason=fault.reason, domain=DOMAIN))
     code: int = fault.status.value[0]
-    status = status_pb2.Status(code=code, message=fault.message, details=[info])
+    # Clients refuse details whose words are not those of the status itself.
+    status = status_pb2.Status(code=code, message=words, details=[info])
     await context.abort(
         fault.status,
-        f"{fault.message} [{fault.reason}]",
+        words,
         trailing_metadata=(("grpc-status-details-bin", status.SerializeToString()),),
     )
     raise AssertionError("abort raises")  # pragma: no cover

@@ -13,6 +13,8 @@ from statements.kinds import Kind, parse_content
 from statements.pins import Pins, agreement_digest, read_pins
 
 SOFTWARE = "stillwatch ledger"
+FOUNDED = 2
+"""Records of a log that was founded and says nothing yet."""
 
 
 def found(

@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 
 import grpc
 
+from ledger.errors import ObjectError
 from ledger.fault import EndedCall, Fault, malformed, not_found, unavailable
 from ledger.journal.interface import Journal
 from ledger.objects.interface import ObjectStore
@@ -15,10 +16,12 @@ from ledger.publisher import Published, Publisher
 from ledger.sequencer import Sequencer
 from ledger.writer import Writer
 from protos.stillwatch.ledger.v1 import ledger_pb2
-from tlog.errors import ProofError
+from tlog.errors import ProofError, TlogError
 
 MOST_RECORDS: Final = 1_000
 """Records of one answer."""
+MOST_HEADS: Final = 1_000
+"""Heads of one answer: those of the epochs that were opened last."""
 _ID_LENGTH: Final = 32
 
 T = TypeVar("T")
@@ -47,7 +50,7 @@ class Reading:
 
     def close(self) -> None:
         """End the threads."""
-        self._threads.shutdown()
+        self._threads.shutdown(cancel_futures=True)
 
     async def get_author(
         self, request: ledger_pb2.GetAuthorRequest
@@ -55,7 +58,7 @@ class Reading:
         """Return the logged heads of an author: asked between two groups, so that each is durable."""
         if len(request.author) != _ID_LENGTH:
             raise EndedCall(malformed(f"an author has 32 bytes, not {len(request.author)}"))
-        heads = await self._writer.call(lambda: self._sequencer.heads(request.author))
+        heads = await self._writer.call(lambda: self._sequencer.heads(request.author, MOST_HEADS))
         return ledger_pb2.GetAuthorResponse(
             heads=[
                 ledger_pb2.ChainHead(
@@ -160,3 +163,5 @@ class Reading:
             return await asyncio.get_running_loop().run_in_executor(self._threads, action)
         except ProofError as error:
             raise EndedCall(Fault(grpc.StatusCode.OUT_OF_RANGE, "BAD_RANGE", str(error))) from error
+        except TlogError as error:
+            raise ObjectError(error.reason, f"{error}: run fsck") from error

@@ -99,9 +99,9 @@ class Sequencer:
         """Return the log's time, Unix ms: its clock's, and never before what was logged."""
         return max(self._clock.now_ms(), self._newest_ms)
 
-    def heads(self, author: bytes) -> list[Head]:
-        """Return the heads of an author's epochs, oldest first."""
-        return list(self._chains.heads(author))
+    def heads(self, author: bytes, most: int) -> list[Head]:
+        """Return the heads of the epochs that an author opened last, at most so many, oldest first."""
+        return self._chains.heads(author, most)
 
     def log(self, batches: Sequence[Sequence[Screened | Refusal]]) -> list[list[Outcome]]:
         """Admit batches as one group, make it durable, and answer each statement.
@@ -126,7 +126,7 @@ class Sequencer:
         if self._doubtful:
             self.catch_up()
         now_ms = self.now_ms()
-        head = next(iter(self.heads(key.key_id)[-1:]), None)
+        head = next(iter(self.heads(key.key_id, 1)), None)
         author = (
             Author.opening(key, draw(16), NOTHING)
             if head is None

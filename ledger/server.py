@@ -7,11 +7,12 @@ the event loop everything else. SIGTERM drains: no more batches, answers to what
 import asyncio
 import gc
 import json
+import resource
 import secrets
 import signal
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -21,17 +22,19 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from ledger.address import Address
+from ledger.appending import Appending
 from ledger.errors import JournalError, ObjectError, SetupError
 from ledger.folder import LedgerFolder
-from ledger.founding import read_agreement
+from ledger.founding import FOUNDED, read_agreement
 from ledger.journal.interface import Journal
 from ledger.journal.registry import open_journal
 from ledger.keyring import Keyring
+from ledger.limits import Limits
 from ledger.objects.registry import open_store
 from ledger.publisher import Published, Publisher
 from ledger.reading import Reading
 from ledger.sequencer import Sequencer
-from ledger.service import SERVICE, TRANSPORT_LIMIT, LedgerService
+from ledger.service import SERVICE, service_handlers
 from ledger.ticks import Ticker
 from ledger.web import WebServer
 from ledger.writer import Writer
@@ -40,6 +43,9 @@ from statements.pins import read_pins
 
 _GRACE_S: Final = 3.0
 """Real seconds that calls get to end when the ledger stops."""
+
+_OWN_FILES: Final = 400
+"""Open files that connections must leave to the journal, the object store and the web server."""
 
 _log = structlog.get_logger("stillwatch.ledger")
 
@@ -53,6 +59,7 @@ class Serving:
     beat_s: float
     tick_ms: int | None
     ready_file: Path | None
+    limits: Limits = field(default_factory=Limits)
 
 
 class Server:
@@ -66,6 +73,12 @@ class Server:
         self._objects = open_store(folder.objects, folder.path)
         self._keyring = Keyring(pins, folder.key.key_id)
         self._sequencer = Sequencer.open(journal, self._keyring, clock)
+        if self._sequencer.size < FOUNDED:
+            raise SetupError(
+                "HALF_FOUNDED",
+                f"the log in {folder.path} was begun, and stopped half-way: "
+                f"`stillwatch ledger init {folder.path} --agreement FILE` goes on",
+            )
         self._publisher = Publisher(journal, self._objects, folder.signer)
         self._publisher.open()
         self._publishing = ThreadPoolExecutor(1, "publisher")
@@ -77,6 +90,7 @@ class Server:
             every_ms=how.tick_ms or pins.tick_ms,
             draw=secrets.token_bytes,
         )
+        self._checks = health.aio.HealthServicer()
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -86,55 +100,50 @@ class Server:
             loop.add_signal_handler(number, self._stopping.set)
         writer = Writer(self._sequencer)
         reading = Reading(self._sequencer, writer, self._journal, self._objects, self._publisher)
-        service = LedgerService(writer, self._keyring, reading)
-        server, port = self._listen(service)
-        await self._publish()
-        web = WebServer(self._how.http.host, self._how.http.port, self._objects)
-        await server.start()
-        self._tell(Address(self._how.grpc.host, port), Address(self._how.http.host, web.port))
-        gc.collect()
-        gc.freeze()
-        tasks = [
-            asyncio.create_task(work)
-            for work in (writer.run(), self._beat(), self._ticker.run(lambda: self._tick(writer)))
-        ]
-        stopping = asyncio.create_task(self._stopping.wait())
-        try:
-            await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
-            _log.info("stopping")
-            service.drain()
-            await server.stop(_GRACE_S)
-            if not any(task.done() for task in tasks):
-                await writer.drain()
-                await self._publish()
-        finally:
-            for task in (stopping, *tasks):
-                task.cancel()
-            web.close()
-            writer.close()
-            service.close()
-            reading.close()
-            self._publishing.shutdown()
-        for task in tasks:
-            with suppress(asyncio.CancelledError):
-                await task
+        appending = Appending(writer, self._keyring, self._how.limits)
+        with ExitStack() as closing:
+            for part in (writer.close, reading.close, appending.close, self._publishing.shutdown):
+                closing.callback(part)
+            server, port = self._listen(appending, reading)
+            await self._publish()
+            web = WebServer(self._how.http.host, self._how.http.port, self._objects)
+            closing.callback(web.close)
+            await server.start()
+            self._tell(Address(self._how.grpc.host, port), Address(self._how.http.host, web.port))
+            gc.collect()
+            gc.freeze()
+            ticking = self._ticker.run(lambda: self._tick(writer))
+            tasks = [asyncio.create_task(work) for work in (writer.run(), self._beat(), ticking)]
+            stopping = asyncio.create_task(self._stopping.wait())
+            try:
+                await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+                _log.info("stopping")
+                await self._checks.enter_graceful_shutdown()
+                appending.drain()
+                await server.stop(_GRACE_S)
+                draining = asyncio.create_task(writer.drain())
+                await asyncio.wait([draining, *tasks], return_when=asyncio.FIRST_COMPLETED)
+                if not any(task.done() for task in tasks):
+                    await self._publish()
+            finally:
+                for task in (stopping, *tasks):
+                    task.cancel()
+            for task in tasks:
+                with suppress(asyncio.CancelledError):
+                    await task
         _log.info("stopped", size=self._sequencer.size)
 
-    def _listen(self, service: LedgerService) -> tuple[grpc.aio.Server, int]:
+    def _listen(self, appending: Appending, reading: Reading) -> tuple[grpc.aio.Server, int]:
+        limits = self._how.limits
         server = grpc.aio.server(
-            options=[
-                ("grpc.max_receive_message_length", TRANSPORT_LIMIT),
-                ("grpc.max_send_message_length", TRANSPORT_LIMIT),
-                ("grpc.so_reuseport", 0),
-            ]
+            options=limits.server_options(_room_for(limits.connections)),
+            maximum_concurrent_rpcs=limits.calls,
         )
-        server.add_generic_rpc_handlers((service.handlers(),))
-        checks = health.aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+        server.add_generic_rpc_handlers((service_handlers(appending, reading, limits),))
+        health_pb2_grpc.add_HealthServicer_to_server(self._checks, server)
         reflection.enable_server_reflection(
             (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server
         )
-        self._checks = checks
         try:
             return server, server.add_insecure_port(str(self._how.grpc))
         except RuntimeError as error:
@@ -191,3 +200,13 @@ def serve(folder: LedgerFolder, clock: Clock, how: Serving) -> None:
             asyncio.run(run())
         finally:
             journal.close()
+
+
+def _room_for(connections: int) -> int:
+    """Raise the limit of open files to what so many connections need, or return for how many there is room."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + _OWN_FILES
+    if soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return max(1, min(connections, soft - _OWN_FILES))

@@ -10,7 +10,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
-from ledger.errors import ForkError, JournalError
+import structlog
+
+from ledger.errors import ForkError, JournalError, LedgerError
 from ledger.refusal import Refusal
 from ledger.screening import Screened
 from ledger.sequencer import Outcome, Sequencer
@@ -25,6 +27,8 @@ MOST_BYTES: Final = 64 << 20
 Batch = Sequence[Screened | Refusal]
 T = TypeVar("T")
 
+_log = structlog.get_logger("stillwatch.ledger")
+
 
 class Writer:
     """The queue before the sequencer. ``run`` works it off until it is cancelled."""
@@ -33,6 +37,7 @@ class Writer:
         self._sequencer = sequencer
         self._thread = ThreadPoolExecutor(1, "writer")
         self._queue: asyncio.Queue[tuple[Batch, asyncio.Future[list[Outcome]]]] = asyncio.Queue()
+        self._failing = False
 
     def submit(self, batch: Batch) -> "asyncio.Future[list[Outcome]]":
         """Queue a screened batch; the future raises :class:`JournalError` when it did not become durable."""
@@ -57,12 +62,12 @@ class Writer:
                 statements += len(waiting[-1][0])
                 size += _bytes(waiting[-1][0])
             await self._commit(waiting)
+            for _ in waiting:
+                self._queue.task_done()
 
     async def drain(self) -> None:
-        """Wait until nothing is queued, and let the thread end."""
-        while not self._queue.empty():
-            await asyncio.sleep(GROUP_S)
-        await self.call(lambda: None)
+        """Wait until everything that was queued is committed, or was not to be."""
+        await self._queue.join()
 
     def close(self) -> None:
         """End the thread."""
@@ -73,6 +78,7 @@ class Writer:
         try:
             outcomes = await self.call(lambda: self._sequencer.log(batches))
         except (JournalError, ForkError) as error:
+            self._tell(error)
             for _, future in waiting:
                 if not future.done():
                     future.set_exception(error)
@@ -80,9 +86,18 @@ class Writer:
             if isinstance(error, ForkError):
                 raise
             return
+        self._tell(None)
         for (_, future), outcome in zip(waiting, outcomes, strict=True):
             if not future.done():
                 future.set_result(outcome)
+
+    def _tell(self, error: LedgerError | None) -> None:
+        """Tell the operator that nothing can be logged, and that it can be again; not at every group."""
+        if error is not None and not self._failing:
+            _log.error("cannot log", reason=error.reason, error=str(error))
+        elif error is None and self._failing:
+            _log.info("logging again")
+        self._failing = error is not None
 
 
 def _bytes(batch: Batch) -> int:

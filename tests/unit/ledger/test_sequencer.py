@@ -132,7 +132,7 @@ def test_a_group_that_did_not_become_durable_leaves_nothing_behind(cast: Cast, l
     with pytest.raises(JournalError):
         log.party(*said)
     assert log.sequencer.size == 0
-    assert log.sequencer.heads(cast.party_key.key_id) == []
+    assert log.sequencer.heads(cast.party_key.key_id, 9) == []
     assert not log.sequencer.keyring.is_live(node.key.key_id)
     assert reasons(log.party(*said)) == ["", ""]
     assert log.sequencer.keyring.is_live(node.key.key_id)
@@ -179,10 +179,10 @@ def test_everything_is_known_again_after_a_restart(cast: Cast, log: Log) -> None
     first = log.party(*said)
     opening = node.open()
     log.send((node, opening))
-    heads = log.sequencer.heads(node.key.key_id)
+    heads = log.sequencer.heads(node.key.key_id, 9)
     log.open()
     assert log.sequencer.size == 3
-    assert log.sequencer.heads(node.key.key_id) == heads
+    assert log.sequencer.heads(node.key.key_id, 9) == heads
     assert log.party(*said) == first
     assert reasons(log.send((node, node.summary()))) == [""]
 

@@ -72,7 +72,7 @@ def test_a_tick_over_a_tree_covers_only_what_came_before_it(
         hours.ms += 60_000
 
 
-class Enough(Exception):
+class EnoughError(Exception):
     """Ends a ticker that would run for ever."""
 
 
@@ -83,9 +83,9 @@ def run(said: Ticker, clock: Clock, count: int) -> list[int]:
     async def tick() -> None:
         times.append(clock.now_ms())
         if len(times) == count:
-            raise Enough
+            raise EnoughError
 
-    with pytest.raises(Enough):
+    with pytest.raises(EnoughError):
         asyncio.run(said.run(tick))
     return times
 

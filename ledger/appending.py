@@ -1,0 +1,208 @@
+"""Append: batches come in on a stream, and answers go out in their order.
+
+A batch is screened on a thread of its own while the one before it is made durable. What is held of a stream is bounded:
+so many batches in flight, and of all streams together so many bytes; a client that does not take its answers is let go.
+Draining takes no more batches, and ends each stream once what was read from it is answered.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import grpc
+
+from ledger.budget import Budget
+from ledger.errors import LedgerError
+from ledger.fault import STORAGE_FAILED, Context, Fault, end_call, malformed, unavailable
+from ledger.keyring import Keyring
+from ledger.limits import Limits
+from ledger.refusal import Refusal
+from ledger.screening import Screened, screen
+from ledger.sequencer import Outcome
+from ledger.writer import Writer
+from protos.stillwatch.ledger.v1 import ledger_pb2
+
+_DRAINING: Final = unavailable("DRAINING", "the ledger is stopping: try again later, or elsewhere")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request as it came: parsed, with the bytes that it had."""
+
+    message: ledger_pb2.AppendRequest
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """A batch on its way: what it takes of the budget, and what becomes of it."""
+
+    size: int
+    outcomes: "asyncio.Future[list[Outcome]]"
+
+
+_Answer: TypeAlias = _Batch | Fault | None
+"""What comes next on a stream: a batch's outcomes, the fault that ends it, or its good end."""
+
+
+class _Stream:
+    """One stream. ``busy``: its reader holds a request, and ends by itself."""
+
+    def __init__(self, in_flight: int) -> None:
+        self.answers: asyncio.Queue[_Answer] = asyncio.Queue()
+        self.room = asyncio.Semaphore(in_flight)
+        self.reader: asyncio.Task[None]
+        self.busy = False
+        self.ended = False
+
+
+class Appending:
+    """The handler of Append."""
+
+    def __init__(self, writer: Writer, keyring: Keyring, limits: Limits, threads: int = 2) -> None:
+        self._writer = writer
+        self._keyring = keyring
+        self._limits = limits
+        self._threads = ThreadPoolExecutor(threads, "screen")
+        self._budget = Budget(limits.pending_bytes, limits.waiting_bytes)
+        self._streams: set[_Stream] = set()
+        self._readers: set[asyncio.Task[None]] = set()
+        self._draining = False
+
+    async def append(self, requests: AsyncIterator[Request | Fault], context: Context) -> None:
+        """Answer the batches of one stream."""
+        if self._draining:
+            await end_call(context, _DRAINING)
+        if len(self._streams) >= self._limits.streams:
+            await end_call(context, _busy(f"{len(self._streams)} streams are open"))
+        stream = _Stream(self._limits.in_flight)
+        stream.reader = asyncio.create_task(self._read(requests, stream))
+        self._streams.add(stream)
+        self._readers.add(stream.reader)
+        stream.reader.add_done_callback(self._readers.discard)
+        try:
+            fault = await self._answer(stream, context)
+        finally:
+            await self._end(stream)
+        if fault is not None:
+            await end_call(context, fault)
+
+    def drain(self) -> None:
+        """Take no more batches."""
+        self._draining = True
+        for stream in self._streams:
+            if not stream.busy:
+                stream.reader.cancel()
+
+    def close(self) -> None:
+        """End the threads."""
+        self._threads.shutdown(cancel_futures=True)
+
+    async def _read(self, requests: AsyncIterator[Request | Fault], stream: _Stream) -> None:
+        """Screen and queue batches until the stream's good or bad end, which is queued last."""
+        end: Fault | None = None
+        try:
+            while end is None and not (self._draining or stream.ended):
+                request = await anext(requests, None)
+                if request is None:
+                    return
+                end = request if isinstance(request, Fault) else await self._take(request, stream)
+        except asyncio.CancelledError:
+            if not self._draining:
+                raise
+        finally:
+            stream.answers.put_nowait(_DRAINING if end is None and self._draining else end)
+
+    async def _take(self, request: Request, stream: _Stream) -> Fault | None:
+        """Screen a batch and hand it to the writer; return why the stream ends instead."""
+        count = len(request.message.statements)
+        if not 1 <= count <= self._limits.statements:
+            most = f"{self._limits.statements:,}"
+            return malformed(f"a batch holds 1 to {most} statements, not {count}", "BATCH_SIZE")
+        await stream.room.acquire()
+        if not await self._budget.take(request.size):
+            return _busy("requests wait for others already")
+        stream.busy = True
+        charge = request.size
+        try:
+            batch = await asyncio.get_running_loop().run_in_executor(
+                self._threads, self._screen, request.message
+            )
+            if not stream.ended:
+                stream.answers.put_nowait(_Batch(charge, self._writer.submit(batch)))
+                charge = 0
+        finally:
+            stream.busy = False
+            self._budget.give(charge)
+        return None
+
+    async def _answer(self, stream: _Stream, context: Context) -> Fault | None:
+        """Deliver outcomes in order; return the fault with which the stream ends, if it is one."""
+        while (answer := await stream.answers.get()) is not None:
+            if isinstance(answer, Fault):
+                return answer
+            try:
+                outcomes = await asyncio.shield(answer.outcomes)
+                response = ledger_pb2.AppendResponse(results=[_result(one) for one in outcomes])
+                await asyncio.wait_for(context.write(response), self._limits.answer_s)
+            except LedgerError:
+                return STORAGE_FAILED
+            except TimeoutError:
+                return _busy(f"an answer was not taken within {self._limits.answer_s:g} s")
+            finally:
+                self._release(answer)
+            stream.room.release()
+        return None
+
+    async def _end(self, stream: _Stream) -> None:
+        """Let go of what the stream holds; a reader with a request in its hands ends by itself."""
+        self._streams.discard(stream)
+        stream.ended = True
+        if not stream.busy:
+            stream.reader.cancel()
+            with suppress(asyncio.CancelledError, grpc.RpcError):
+                await stream.reader
+        while not stream.answers.empty():
+            answer = stream.answers.get_nowait()
+            if isinstance(answer, _Batch):
+                self._release(answer)
+
+    def _release(self, batch: _Batch) -> None:
+        """Give a batch's bytes back, once the writer is done with it."""
+        batch.outcomes.add_done_callback(lambda _: self._budget.give(batch.size))
+
+    def _screen(self, request: ledger_pb2.AppendRequest) -> list[Screened | Refusal]:
+        keyring = self._keyring
+        batch = screen(
+            [
+                (one.header, one.signature, one.stored if one.HasField("stored") else None)
+                for one in request.statements
+            ],
+            keyring.known,
+            keyring.is_live,
+            keyring.pins.digest,
+        )
+        for one in batch:
+            # Batches that were sent without waiting for this one's answer may be signed by the key it shows.
+            if isinstance(one, Screened) and keyring.known(one.key.key_id) is None:
+                keyring.show(one.key)
+        return batch
+
+
+def _busy(why: str) -> Fault:
+    return Fault(grpc.StatusCode.RESOURCE_EXHAUSTED, "BUSY", f"{why}: try again later")
+
+
+def _result(outcome: Outcome) -> ledger_pb2.AppendResult:
+    if isinstance(outcome, Refusal):
+        return ledger_pb2.AppendResult(
+            reason=outcome.code, message=outcome.message, wanted_sequence=outcome.wanted_sequence
+        )
+    return ledger_pb2.AppendResult(
+        receipt=ledger_pb2.Receipt(
+            index=outcome.index, record=outcome.record, body_held=outcome.body_held
+        )
+    )

@@ -1,0 +1,58 @@
+"""A budget of bytes that all streams share: first come, first served, and no endless line."""
+
+import asyncio
+from collections import deque
+
+
+class Budget:
+    """At most ``most`` bytes are taken at once, and at most ``most_waiting`` wait for them.
+
+    One request may be larger than ``most``: it is alone then. For one event loop.
+    """
+
+    def __init__(self, most: int, most_waiting: int) -> None:
+        self._most = most
+        self._most_waiting = most_waiting
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self.taken = 0
+        self.awaited = 0
+
+    async def take(self, size: int) -> bool:
+        """Take bytes, after whoever came before; return ``False`` at once when too many wait already."""
+        if not self._waiting and self._fits(size):
+            self.taken += size
+            return True
+        if self.awaited + size > self._most_waiting:
+            return False
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((size, turn))
+        self.awaited += size
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.give(size)
+            else:
+                turn.cancel()
+                self._admit()
+            raise
+        return True
+
+    def give(self, size: int) -> None:
+        """Give bytes back."""
+        self.taken -= size
+        self._admit()
+
+    def _admit(self) -> None:
+        while self._waiting:
+            size, turn = self._waiting[0]
+            if not turn.cancelled():
+                if not self._fits(size):
+                    return
+                self.taken += size
+                turn.set_result(None)
+            self.awaited -= size
+            self._waiting.popleft()
+
+    def _fits(self, size: int) -> bool:
+        return self.taken == 0 or self.taken + size <= self._most

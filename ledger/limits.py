@@ -1,0 +1,55 @@
+"""What one ledger takes on at once, so that nobody who reaches its sockets can use it up."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of the gRPC service. Bytes are bytes, spans are seconds.
+
+    Beyond ``pending_bytes`` and ``waiting_bytes`` a stream may hold the one request that is still arriving on it,
+    ``transport_bytes`` at most: whoever runs a ledger among strangers lets the system bound the process's memory too.
+    """
+
+    statements: int = 10_000
+    """Statements of one batch."""
+    request_bytes: int = 48 << 20
+    """A larger request is refused with a reason; one beyond the transport's limit by the transport, without."""
+    transport_bytes: int = 64 << 20
+    in_flight: int = 8
+    """Batches of one stream that are screened, made durable or delivered at once."""
+    pending_bytes: int = 256 << 20
+    """Requests of all streams that are worked on, or whose answers were not taken yet; further ones wait."""
+    waiting_bytes: int = 256 << 20
+    """Requests of all streams that wait; a stream that brings more is ended."""
+    streams: int = 4_000
+    """Append streams at once."""
+    calls: int = 6_000
+    """Calls of all methods at once; further ones are refused by the transport, without a reason."""
+    connections: int = 4_000
+    answer_s: float = 30.0
+    """How long an answer may wait until its client takes it."""
+    keepalive_s: float = 60.0
+    """A connection that was silent so long is asked whether somebody is there."""
+    connection_s: float = 3600.0
+    """A connection is ended after so long: one that takes no answers cannot hold its place for ever."""
+    connection_grace_s: float = 60.0
+    """How long calls on a connection that is being ended may go on."""
+
+    def server_options(self, connections: int) -> list[tuple[str, int]]:
+        """Return what grpc calls these, for so many connections at once."""
+        return [
+            ("grpc.max_receive_message_length", self.transport_bytes),
+            ("grpc.max_send_message_length", self.transport_bytes),
+            ("grpc.max_allowed_incoming_connections", connections),
+            ("grpc.keepalive_time_ms", _ms(self.keepalive_s)),
+            ("grpc.keepalive_timeout_ms", _ms(self.keepalive_s / 3)),
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.max_connection_age_ms", _ms(self.connection_s)),
+            ("grpc.max_connection_age_grace_ms", _ms(self.connection_grace_s)),
+            ("grpc.so_reuseport", 0),
+        ]
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
