@@ -1,8 +1,8 @@
 """``stillwatch audit``: read a log, and say what each party kept, broke, or left open."""
 
+import traceback
 from collections.abc import Iterable
 from contextlib import ExitStack
-from datetime import datetime
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -23,6 +23,7 @@ from verifier.checks.interface import Span
 from verifier.duties import read_calendar
 from verifier.errors import VerifierError
 from verifier.evidence.gather import Evidence, gather
+from verifier.instants import InstantError, parse_instant
 from verifier.mirror.errors import InconsistentLogError
 from verifier.mirror.prefix import fetch_prefix, served_ledger
 from verifier.mirror.shelf import keep
@@ -46,7 +47,32 @@ _OUTPUT = click.option(
 )
 
 
-@click.group()
+class _CouldNotRun(click.ClickException):
+    exit_code = COULD_NOT_RUN
+
+
+class _Audits(click.Group):
+    """The group whose exit statuses are conclusions: what ends early concluded nothing, and must not exit with 1."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a command; whatever stops it, a defect of ours included, is exit status 4."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit):
+            raise
+        except (KeyboardInterrupt, click.Abort):
+            raise _CouldNotRun("interrupted: nothing is concluded") from None
+        except Exception as error:
+            reason = getattr(error, "reason", None)
+            if isinstance(reason, str):
+                raise _CouldNotRun(f"{error} [{reason}]") from error
+            traceback.print_exc()
+            raise _CouldNotRun(
+                f"{type(error).__name__}: a defect of this program; nothing is concluded. Please report the trace above"
+            ) from error
+
+
+@click.group(cls=_Audits)
 def audit() -> None:
     """Audit a pause from its log.
 
@@ -172,10 +198,6 @@ def show(file: Path, output: str) -> NoReturn:
     raise SystemExit(exit_status(party.verdict for party in document.parties))
 
 
-class _CouldNotRun(click.ClickException):
-    exit_code = COULD_NOT_RUN
-
-
 def exit_status(verdicts: Iterable[str]) -> int:
     """Return the exit status over parties: 4 > 1 > 3 > 0; 4 when there is nobody to conclude on."""
     statuses = {_EXITS.get(verdict, _INCONCLUSIVE) for verdict in verdicts} or {COULD_NOT_RUN}
@@ -222,20 +244,13 @@ def _period(text: str) -> Span:
     parts = text.split("/")
     if len(parts) != 2:
         raise click.UsageError(f"--period is FROM/TO or `stage`, not {text!r}")
-    start, end = (_instant(part) for part in parts)
+    try:
+        start, end = (parse_instant(part) for part in parts)
+    except InstantError as error:
+        raise click.UsageError(f"--period: {error}") from None
     if start >= end:
         raise click.UsageError("--period ends before it starts")
     return start, end
-
-
-def _instant(text: str) -> int:
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        raise click.UsageError(f"not an instant like 2026-06-01T00:00:00Z: {text!r}") from None
-    if instant.tzinfo is None or instant.timestamp() < 0:
-        raise click.UsageError(f"an instant is after 1970 and names its offset, like Z: {text!r}")
-    return round(instant.timestamp() * 1000)
 
 
 def _evidence(agreement: Agreement, place: str, mirror: Path | None) -> Evidence:

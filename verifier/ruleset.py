@@ -10,13 +10,13 @@ from verifier import rhythm
 from verifier.accounts import interval, observations
 from verifier.accounts.chips import ChipTable, read_chip_table
 from verifier.accounts.obligations import PIPES_OVER_ESTIMATE
-from verifier.checks import restarts, ticks_missing, training_signature
+from verifier.checks import folding, restarts, ticks_missing, training_signature
 from verifier.checks.outside import NOT_DETECTABLE
 from verifier.checks.registry import CHECKS, LEDGER_CHECKS
 from verifier.workload import coherence, period
 
 FORMAT: Final = "stillwatch.ruleset/1"
-VERDICT_RULES: Final = 1
+VERDICT_RULES: Final = 2
 """Version of :mod:`verifier.duties` and :mod:`verifier.verdict`: up when they may conclude otherwise."""
 
 CONSTANTS: Final = {
@@ -47,6 +47,7 @@ CONSTANTS: Final = {
     "restart_budget": restarts.BUDGET,
     "restart_budget_per_day": restarts.BUDGET_PER_DAY,
     "most_late_ticks": ticks_missing.MOST_LATE,
+    "most_told": folding.MOST_TOLD,
 }
 """The constants in code on which outcomes depend."""
 

@@ -21,6 +21,7 @@ from verifier.agreement.events import events_from
 from verifier.agreement.lifecycle import replay
 from verifier.agreement.model import Agreement, Measure, Party, Scope, Stage, Trust
 from verifier.agreement.parse import parse_agreement
+from verifier.checks.folding import fold
 from verifier.checks.interface import (
     Duty,
     Finding,
@@ -164,7 +165,7 @@ class _Audit:
         self.heard = events_from(agreement, evidence.said)
         self.calendar = read_calendar(agreement, self.heard, evidence.as_of_ms)
         ledger = LedgerCase(agreement, evidence, period)
-        self.ledger_findings = tuple(
+        self.ledger_findings = fold(
             found for check in LEDGER_CHECKS for found in check.find(ledger)
         )
 
@@ -223,8 +224,7 @@ class _Audit:
         }
         findings = tuple(
             RuledFinding(found, rulings.get(found.id))
-            for check in CHECKS
-            for found in check.find(case)
+            for found in fold(one for check in CHECKS for one in check.find(case))
         )
         member = any(
             start < period[1] and period[0] < end for start, end in self.calendar.members[party.id]

@@ -11,7 +11,7 @@ from statements.keys import write_signing_key
 from statements.signing import SigningKey
 from tests.unit.verifier.logbook import POWER_ONLY, TRAINING, Logbook, Pause, play
 from verifier import cli
-from verifier.report.document import rfc3339
+from verifier.instants import rfc3339
 
 
 @pytest.fixture(scope="module")
@@ -208,3 +208,23 @@ def test_over_several_parties_the_worst_status_counts() -> None:
     assert cli.exit_status(["not_assessed", "violation", "compliant"]) == 1
     assert cli.exit_status(["anomaly"]) == 3
     assert cli.exit_status([]) == 4
+
+
+@pytest.mark.parametrize(
+    ("stopped", "words"),
+    [(ZeroDivisionError("x"), "a defect"), (KeyboardInterrupt(), "interrupted")],
+)
+def test_what_ends_an_audit_early_is_never_taken_for_a_conclusion(
+    pause: Pause,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stopped: BaseException,
+    words: str,
+) -> None:
+    def stop(*_: object) -> None:
+        raise stopped
+
+    monkeypatch.setattr(cli, "conclude", stop)
+    run = _run("run", *_served(pause, tmp_path), "--period", _period(pause))
+    assert run.exit_code == 4
+    assert words in run.output

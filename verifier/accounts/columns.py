@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from protos.stillwatch.statement.v1 import summary_pb2
 from statements.features import FEATURE_SET, MISSING_COUNTER, WIDTH
 from verifier.accounts.errors import ColumnsError
+from verifier.instants import LAST_MS
 
 Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
@@ -26,8 +27,6 @@ Bools = NDArray[np.bool_]
 
 NO_COUNTER: Final = np.uint64(MISSING_COUNTER)
 BOOT_ID_LENGTH: Final = 16
-MAX_TIME_MS: Final = 2**53
-"""Times beyond this are refused: they would not survive a JSON number."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,8 +138,8 @@ def _counters(values: Sequence[int], chips: int, missing: int, what: str) -> Uin
 
 def _times(values: Sequence[int], chips: int, what: str) -> Int64:
     times = _counters(values, chips, 0, what)
-    if times.size and int(times.max()) > MAX_TIME_MS:
-        raise ColumnsError("BAD_TIME", f"{what} lies beyond the year 287396")
+    if times.size and int(times.max()) > LAST_MS:
+        raise ColumnsError("BAD_TIME", f"{what} lies beyond the year 9999")
     return times.astype(np.int64)
 
 
@@ -189,7 +188,7 @@ class ColumnsBuilder:
         window then counts as missing.
         """
         chips = len(models)
-        if not 0 <= start_ms < end_ms <= MAX_TIME_MS:
+        if not 0 <= start_ms < end_ms <= LAST_MS:
             raise ColumnsError("BAD_PERIOD", f"[{start_ms}, {end_ms}) is not a period")
         if summary.feature_set != FEATURE_SET:
             raise ColumnsError(

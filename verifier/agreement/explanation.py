@@ -1,18 +1,12 @@
 """An agreement's state in words, and as JSON with RFC 3339 times."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 from verifier.agreement.lifecycle import AgreementState, Fired
 from verifier.agreement.model import Agreement
+from verifier.instants import rfc3339
 
 JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
-
-
-def rfc3339(at_ms: int) -> str:
-    """Return Unix milliseconds as RFC 3339 in UTC."""
-    text = datetime.fromtimestamp(at_ms / 1_000, UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z").replace(".000Z", "Z")
 
 
 def state_as_json(agreement: Agreement, state: AgreementState) -> dict[str, JsonValue]:

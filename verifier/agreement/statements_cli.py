@@ -1,6 +1,5 @@
 """``stillwatch fact`` and ``stillwatch finding``: what evaluators, parties and the panel say."""
 
-from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from protos.stillwatch.statement.v1 import governance_pb2
 from statements.pins import Role
 from verifier.agreement.conditions import GREATEST, usable
 from verifier.agreement.speaking import FILE, Speaker, speaks_as
+from verifier.instants import InstantError, parse_instant
 
 _OUTCOMES = {
     "upheld": governance_pb2.Ruling.OUTCOME_UPHELD,
@@ -64,7 +64,10 @@ def publish_fact(
         agreement=who.agreement.digest, indicator=indicator, value=value, source=source
     )
     if observed_at is not None:
-        message.observed_at = _instant_ms(observed_at)
+        try:
+            message.observed_at = parse_instant(observed_at)
+        except InstantError as error:
+            raise click.UsageError(f"--observed-at: {error}") from None
     if document is not None:
         message.document = sha256(document.read_bytes()).digest()
     who.say(message, output, f"{indicator} = {value:g} {known[indicator].unit}")
@@ -153,15 +156,3 @@ def _statement_id(text: str) -> bytes:
     if len(ident) != 32:
         raise click.UsageError(f"--verdict must be 64 hexadecimal digits, not {text!r}")
     return ident
-
-
-def _instant_ms(text: str) -> int:
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        raise click.UsageError(
-            f"--observed-at must be like 2026-05-01T00:00:00Z, not {text!r}"
-        ) from None
-    if instant.tzinfo is None or instant.timestamp() < 0:
-        raise click.UsageError("--observed-at must be after 1970 and name its offset, like Z")
-    return round(instant.timestamp() * 1000)

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from protos.stillwatch.statement.v1 import summary_pb2
 from statements.features import FEATURE_SET, MISSING_COUNTER, WIDTH
 from verifier.accounts.columns import (
-    MAX_TIME_MS,
     ChipWindows,
     Float64,
     Int64,
@@ -27,6 +26,7 @@ from verifier.accounts.columns import (
 )
 from verifier.evidence.layout import Layout, Path, read_layout
 from verifier.evidence.records import Bools, Octets
+from verifier.instants import LAST_MS
 
 MOST_LAYOUTS: Final = 16
 """Layouts that are tried for bodies of one length."""
@@ -142,12 +142,12 @@ class _Reader:
             if end - start != size and not (name in _COUNTERS and start == end):
                 return ~fit
         length = self.bodies.end_ms[places] - self.bodies.start_ms[places]
-        fit &= (length > 0) & (self.bodies.end_ms[places] <= MAX_TIME_MS)
+        fit &= (length > 0) & (self.bodies.end_ms[places] <= LAST_MS)
         fit &= self._number((_F["feature_set"],), 0) == FEATURE_SET
         for name in ("energy_start_at", "energy_end_at"):
             times = self._counters(name, chips, 0).reshape(-1, chips) if chips else None
             if times is not None:
-                fit &= times.max(axis=1) <= np.uint64(MAX_TIME_MS)
+                fit &= times.max(axis=1) <= np.uint64(LAST_MS)
         if (_F["power"],) in fields:
             slot_ms = self._number(_SLOT_MS, 0)
             fit &= (slot_ms > 0) & (slot_ms <= length)

@@ -29,7 +29,7 @@ from statements.signing import VerifyingKey, key_digest, verify_signature
 from verifier.agreement.model import Agreement
 from verifier.evidence.chains import Chains, LiveKey, follow_chains
 from verifier.evidence.errors import EvidenceError
-from verifier.evidence.records import MAX_TIME_MS, Bools, Records, read_records
+from verifier.evidence.records import Bools, Records, read_records
 from verifier.evidence.statement import (
     EnrolledNode,
     Fault,
@@ -38,6 +38,7 @@ from verifier.evidence.statement import (
     NodeOpening,
 )
 from verifier.evidence.ticks import FalseTick, LogTime, Tick, judge_tick, read_time
+from verifier.instants import LAST_MS
 from verifier.mirror.prefix import LogPrefix, fetch_prefix, served_ledger
 from verifier.mirror.source import FolderSource
 
@@ -259,9 +260,7 @@ class _Gatherer:
             chips=min(enrolment.chips, MOST_CHIPS),
             chip_model=model,
             # No date lies beyond, and columns hold no larger number.
-            accounted_from_ms=_ACCOUNTED_FROM_LOGGED
-            if from_ms is None
-            else min(from_ms, MAX_TIME_MS),
+            accounted_from_ms=_ACCOUNTED_FROM_LOGGED if from_ms is None else min(from_ms, LAST_MS),
             index=index,
         )
         known = self.enrolled.get((key.key_id, party.id))
@@ -278,7 +277,7 @@ class _Gatherer:
                 self._fault("BAD_TICK", one.row, "a tick is not the ledger's, or has no time")
                 continue
             index = int(self.records.index[one.row])
-            time_ms = min(message.time, MAX_TIME_MS)
+            time_ms = min(message.time, LAST_MS)
             found = judge_tick(self.prefix, self.ledger, index, message.checkpoint, time_ms)
             if isinstance(found, FalseTick):
                 false.append(found)

@@ -16,14 +16,15 @@ from statements.header import HEADER_LENGTH, TEMPLATE, Header, decode_header
 from statements.kinds import PUBLIC, Kind
 from statements.record import RECORD_LENGTH, Record, decode_record, encode_record
 from statements.signing import SIGNATURE_LENGTH, pae
+from verifier.instants import LAST_MS
 
 Int64 = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Octets = NDArray[np.uint8]
 
-MAX_TIME_MS: Final = 2**53
-"""Times beyond this are refused: they would not survive a JSON number."""
 
+_MOST: Final = 2**62
+"""More records than a log can hold."""
 _HEADER_AT: Final = 3
 _SIGNATURE_AT: Final = _HEADER_AT + HEADER_LENGTH + 2
 _FIELDS: Final = {  # name: (offset in the header, format); docs/protocol.md, header.proto
@@ -69,10 +70,10 @@ _PLACES, _VALUES = _constants()
 class Records:
     """The records of a log, a row each, in log order.
 
-    ``index`` is the place in the log; times are Unix milliseconds; ``table`` has the header's fields by name as
-    :data:`_FIELDS` lists them; ``ids`` are statement ids. ``chain`` numbers the (author, key, epoch) that a row
-    belongs to, in order of first appearance. ``refused`` are the indices of leaves that are no record of this
-    version, with why.
+    ``index`` is the place in the log; times are Unix milliseconds, those beyond any date as the last one; ``table`` has
+    the header's fields by name as :data:`_FIELDS` lists them; ``ids`` are statement ids. ``chain`` numbers the (author,
+    key, epoch) that a row belongs to, in order of first appearance. ``refused`` are the indices of leaves that are no
+    record of this version, with why.
     """
 
     index: Int64
@@ -122,12 +123,10 @@ def read_records(entries: Sequence[bytes]) -> Records:
     told["its kind is not known"] = ~known[np.minimum(table["kind"], max(Kind))] | (
         table["kind"] > max(Kind)
     )
-    told["its period ends before it starts, or lies beyond any date"] = (
-        table["end"] < table["start"]
-    ) | (table["end"] > MAX_TIME_MS)
+    told["its period ends before it starts"] = table["end"] < table["start"]
     told["its body is of an unknown disclosure class"] = table["disclosure"] != PUBLIC
-    told["its numbers are beyond what a log can hold"] = (
-        (table["sequence"] > 2**62) | (table["seen_size"] > 2**62) | (table["logged_at"] > 2**62)
+    told["its numbers are beyond what a log can hold"] = (table["sequence"] > _MOST) | (
+        table["logged_at"] > _MOST
     )
     told["its author does not hold its key"] = table["author"] != table["key_id"]
     bad = np.zeros(len(kept), dtype=np.bool_)
@@ -143,9 +142,9 @@ def read_records(entries: Sequence[bytes]) -> Records:
         chain=_chains(table),
         kind=table["kind"].astype(np.int64),
         sequence=table["sequence"].astype(np.int64),
-        start_ms=table["start"].astype(np.int64),
-        end_ms=table["end"].astype(np.int64),
-        seen_size=table["seen_size"].astype(np.int64),
+        start_ms=np.minimum(table["start"], LAST_MS).astype(np.int64),
+        end_ms=np.minimum(table["end"], LAST_MS).astype(np.int64),
+        seen_size=np.minimum(table["seen_size"], _MOST).astype(np.int64),
         logged_at_ms=table["logged_at"].astype(np.int64),
         leaves=tuple(kept),
         table=table,

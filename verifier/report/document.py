@@ -5,7 +5,6 @@ FLOP are numbers, times RFC 3339 in UTC, digests ``sha256:`` and 64 hexadecimal 
 
 import json
 import math
-from datetime import UTC, datetime
 from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -15,6 +14,7 @@ from verifier.accounts.obligations import Assessment
 from verifier.accounts.party import PartyAccount
 from verifier.checks.interface import Duty, Finding
 from verifier.errors import VerifierError
+from verifier.instants import rfc3339
 from verifier.rhythm import Rhythm
 from verifier.verdict import PartyVerdict, RuledFinding, Verdict, bound_by
 
@@ -232,12 +232,6 @@ def decode_document(data: bytes) -> Document:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(step) for step in first["loc"]) or "the file"
         raise ReportError("NOT_A_VERDICT", f"not a verdict: {place}: {first['msg']}") from None
-
-
-def rfc3339(at_ms: int) -> str:
-    """Return Unix milliseconds as RFC 3339 in UTC."""
-    text = datetime.fromtimestamp(at_ms / 1_000, UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z").replace(".000Z", "Z")
 
 
 def _digest(value: bytes) -> str:

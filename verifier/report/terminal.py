@@ -1,6 +1,11 @@
-"""The report for people: a block a party, the conclusion first, what it rests on, and what could not be told."""
+"""The report for people: a block a party, the conclusion first, what it rests on, and what could not be told.
+
+Names of nodes are their parties' own words, and a file may hold anything: no character that a reader would not see, or
+that a terminal obeys, is printed as it is.
+"""
 
 import io
+import re
 from collections.abc import Iterator
 
 from rich.console import Console, Group, RenderableType
@@ -26,6 +31,9 @@ _STYLES = {
 _SHARES = {"coverage"}
 _WORDS = 18
 """Width of the column of labels."""
+_UNSEEN = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+)
 
 
 class Terminal:
@@ -46,10 +54,24 @@ class Terminal:
             no_color=ours.no_color,
             highlight=False,
         )
+        shown = Document.model_validate(_visible(document.model_dump(by_alias=True)))
         with console.capture() as captured:
-            for part in _parts(document):
+            for part in _parts(shown):
                 console.print(part)
         return captured.get()
+
+
+def _visible(tree: object) -> object:
+    """Return a tree with every character that is not seen, or that moves others, written as its number."""
+    match tree:
+        case str():
+            return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", tree)
+        case list():
+            return [_visible(one) for one in tree]
+        case dict():
+            return {key: _visible(one) for key, one in tree.items()}
+        case _:
+            return tree
 
 
 def _parts(document: Document) -> Iterator[RenderableType]:

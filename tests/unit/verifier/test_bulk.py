@@ -46,7 +46,11 @@ def summaries(draw: st.DrawFn) -> summary_pb2.WorkloadSummary:
             setattr(made, field, draw(numbers))
     for field in ("energy_start_mj", "energy_end_mj", "energy_start_at", "energy_end_at"):
         if draw(st.booleans()):
-            top = 2**64 - 1 if field.endswith("mj") else draw(st.sampled_from([2**53, 2**60]))
+            top = (
+                2**64 - 1
+                if field.endswith("mj")
+                else draw(st.sampled_from([253_402_300_799_999, 2**60]))
+            )
             count = draw(st.sampled_from([chips, chips, 0, 1]))
             getattr(made, field).extend(draw(st.integers(0, top)) for _ in range(count))
     if draw(st.booleans()):

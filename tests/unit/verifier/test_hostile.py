@@ -11,9 +11,22 @@ from statements.header import decode_header
 from statements.kinds import Kind
 from statements.record import decode_record
 from tests.unit.verifier.auditing import audit, found, outcomes, party_of
-from tests.unit.verifier.logbook import IDLE, MINUTE, TRAINING, Logbook, Pause, Work, play
+from tests.unit.verifier.logbook import (
+    IDLE,
+    MINUTE,
+    TRAINING,
+    Logbook,
+    Pause,
+    Work,
+    play,
+    summary,
+)
 from verifier.accounts.obligations import Outcome
+from verifier.checks.folding import MOST_TOLD
 from verifier.checks.interface import Severity
+from verifier.instants import LAST_MS
+from verifier.report.document import to_document
+from verifier.report.registry import FORMATS
 from verifier.ruleset import Ruleset
 from verifier.verdict import Conclusion
 
@@ -72,6 +85,40 @@ def test_a_node_whose_clock_is_ahead_by_less_than_the_grace_is_found_nothing_of(
     party = party_of(audit(book, (start, start + 10 * MINUTE), ruleset), "aurora")
     assert party.findings == ()
     assert party.conclusion is C.COMPLIANT
+
+
+@pytest.mark.parametrize("end", [LAST_MS, 2**53, 2**63, 2**64 - 1])
+def test_no_date_in_a_header_stops_an_audit_or_its_report(ruleset: Ruleset, end: int) -> None:
+    """Whoever has a node could, or else nobody would be judged."""
+    pause = play({}, minutes=0, after=0)
+    book, start = pause.book, pause.book.now_ms
+    node = book.nodes["borealis/0"]
+    for first in (start, end):
+        book.log(book.sign(node, summary(node, start, IDLE), first, end))
+    for _ in range(8):
+        book.minute({})
+    verdict = audit(book, (start, start + 4 * MINUTE), ruleset)
+    assert verdict.ledger_findings == ()
+    (finding,) = found(party_of(verdict, "borealis"), "windows_refused")
+    assert finding.to_ms == LAST_MS
+    assert "9999-12-31T23:59:59.999Z" in FORMATS["text"].render(to_document(verdict))
+
+
+def test_a_verdict_fits_into_the_log_whatever_a_party_provokes(ruleset: Ruleset) -> None:
+    """Only what is logged can be ruled on: a flood of findings must not keep a verdict out."""
+    pause = play({}, minutes=0, after=0, terms={"obligations.training-cap.limit": '"1e25 FLOP"'})
+    book, start = pause.book, pause.book.now_ms
+    for at in range(60):
+        book.enrol("borealis", f"borealis/{at + 2}", from_ms=start)
+    odd = Work(tensor=1.5)
+    for _ in range(6):
+        book.minute({"borealis": odd})
+    party = party_of(audit(book, (start, start + 2 * MINUTE), ruleset), "borealis")
+    told = found(party, "impossible_values")
+    assert len(told) == MOST_TOLD
+    assert told[-1].summary.startswith("31 more findings of this kind")
+    assert told[-1].id in party.open_findings
+    assert party.conclusion is C.ANOMALY
 
 
 # ------------------------------------------------------------------------------------------- a lying ledger

@@ -96,6 +96,21 @@ def test_a_narrow_terminal_loses_no_words(document: Document) -> None:
     assert wide.replace("─", "") == narrow.replace("─", "")
 
 
+@pytest.mark.parametrize(
+    "name", ["\x1b[2J\x1b[1;1Haurora  COMPLIANT", "x\ny", "\x9b31m", "\u202egood", "\u200b", "\x7f"]
+)
+def test_no_name_moves_a_terminal_or_hides_from_its_reader(document: Document, name: str) -> None:
+    """A node is called what its party calls it."""
+    tree = json.loads(encode_document(document))
+    borealis = next(party for party in tree["parties"] if party["party"] == "borealis")
+    borealis["findings"][0]["subject"] = f"node {name}"
+    borealis["why"] = [f"of {name}"]
+    shown = Terminal(width=200).render(decode_document(json.dumps(tree).encode()))
+    assert name not in shown
+    seen = set(shown) - {"\n"}
+    assert all(one.isprintable() for one in seen), seen
+
+
 @pytest.mark.parametrize("data", [b"", b"{}", b"[1]", b'{"format": "other"}', b"\xff"])
 def test_what_is_no_verdict_is_refused(data: bytes) -> None:
     with pytest.raises(ReportError) as caught:

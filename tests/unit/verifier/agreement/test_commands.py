@@ -113,7 +113,7 @@ def test_parties_evaluators_and_the_panel_can_speak(place: Path, sent: list[obje
         (
             "meridian",
             "fact publish --indicator task_horizon --value 1 --source s --observed-at May",
-            "2026-05-01T00:00:00Z",
+            "2026-06-01T00:00:00Z",
         ),
         ("aurora", "finding reply --finding F --verdict 12 --text t", "64 hexadecimal"),
         (
