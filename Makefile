@@ -10,7 +10,7 @@ help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
 setup: $(SETUP) ## make .venv with everything that the other targets need
-$(SETUP): pyproject.toml constraints.txt
+$(SETUP): pyproject.toml constraints.txt stillwatch.py # an editable install copies this one file
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@

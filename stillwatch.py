@@ -21,6 +21,9 @@ COMMANDS = {
     "demo": Entry("simulator.cli", "demo", "Watch three labs pause, and one defect.", "sim"),
     "agent": Entry("attestor.cli", "agent", "Attest the chips of a node."),
     "ledger": Entry("ledger.cli", "ledger", "Run and check a transparency log.", "ledger"),
+    "witness": Entry(
+        "ledger.witness.cli", "witness", "Cosign logs, so that none shows two histories.", "ledger"
+    ),
     "agreement": Entry(
         "verifier.agreement.cli", "agreement", "Check, join and follow an agreement.", "verifier"
     ),

@@ -1,14 +1,10 @@
 """``stillwatch ledger``: run and check a transparency log."""
 
-import json
-import logging
 import secrets
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
-import structlog
 
 from ledger.address import parse_address
 from ledger.errors import ObjectError, SetupError
@@ -18,6 +14,7 @@ from ledger.fsck import Examination, examine
 from ledger.journal.registry import open_journal
 from ledger.objects.directory import DirectoryStore
 from ledger.objects.registry import open_store
+from ledger.output import clock_option, log_as_json, output_option, show
 from ledger.proofs import Prover
 from ledger.publisher import CHECKPOINT, Publisher
 from ledger.server import Serving, serve
@@ -31,17 +28,6 @@ from tlog.tile import WIDTH, bundle_path, decode_bundle
 _MOST_SHOWN = 100
 
 _folder = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
-_output = click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="How to print the result.",
-)
-_clock = click.option(
-    "--rehearsal-clock", "clock_text", help="REAL_MS:CLOCK_MS:RATE; rehearsals only."
-)
 
 
 @click.group()
@@ -55,15 +41,7 @@ def ledger() -> None:
       stillwatch ledger serve log
       stillwatch ledger fsck log
     """
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    log_as_json()
 
 
 @ledger.command()
@@ -74,8 +52,8 @@ def ledger() -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Second step: the agreement to log as leaf 0.",
 )
-@_clock
-@_output
+@clock_option
+@output_option
 def init(
     folder: Path, origin: str | None, agreement: Path | None, clock_text: str | None, output: str
 ) -> None:
@@ -100,7 +78,7 @@ def init(
             "vkey": made.signer.vkey,
             "key": f"sha256:{made.key.key_id.hex()}",
         }
-        _show(output, result, ["Put this into the agreement:", "", made.stanza.rstrip()])
+        show(output, result, ["Put this into the agreement:", "", made.stanza.rstrip()])
         return
     assert agreement is not None  # noqa: S101 - one of the two is given
     _begin(folder, agreement, clock_text, output)
@@ -128,7 +106,7 @@ def _begin(folder: Path, agreement: Path, clock_text: str | None, output: str) -
         "digest": f"sha256:{pins.digest.hex()}",
         "size": published.size,
     }
-    _show(
+    show(
         output,
         result,
         [
@@ -158,7 +136,7 @@ def _begin(folder: Path, agreement: Path, clock_text: str | None, output: str) -
     type=click.FloatRange(1, 86_400),
     help="Seconds of the log's clock between ticks.  [default: the agreement's]",
 )
-@_clock
+@clock_option
 def serve_command(
     *,
     folder: Path,
@@ -188,7 +166,7 @@ def serve_command(
 
 @ledger.command()
 @_folder
-@_output
+@output_option
 def checkpoint(folder: Path, output: str) -> None:
     """Print the newest checkpoint that a folder serves. Nothing is verified: see fsck.
 
@@ -204,13 +182,13 @@ def checkpoint(folder: Path, output: str) -> None:
         "root": tree.root.hex(),
         "note": note.decode(),
     }
-    _show(output, result, [note.decode().rstrip()])
+    show(output, result, [note.decode().rstrip()])
 
 
 @ledger.command()
 @_folder
 @click.argument("index", type=click.IntRange(min=0))
-@_output
+@output_option
 def prove(folder: Path, index: int, output: str) -> None:
     """Prove that a record is in the tree of the newest checkpoint.
 
@@ -235,7 +213,7 @@ def prove(folder: Path, index: int, output: str) -> None:
         "hashes": [value.hex() for value in hashes],
         "checkpoint": note.decode(),
     }
-    _show(
+    show(
         output,
         result,
         [
@@ -250,7 +228,7 @@ def prove(folder: Path, index: int, output: str) -> None:
 @click.option(
     "--vkey", help="The log's verifier key.  [default: as the log's own agreement pins it]"
 )
-@_output
+@output_option
 @click.pass_context
 def fsck(context: click.Context, folder: Path, vkey: str | None, output: str) -> None:
     """Rebuild a log from the files that it serves, and say what is wrong. Exits 1 when anything is.
@@ -262,7 +240,7 @@ def fsck(context: click.Context, folder: Path, vkey: str | None, output: str) ->
     if not folder.is_dir():
         raise SetupError("NO_FOLDER", f"there is no folder {folder}")
     found_ = examine(DirectoryStore(folder), folder, vkey)
-    _show(output, _as_json(found_), list(_as_text(found_)))
+    show(output, _as_json(found_), list(_as_text(found_)))
     if found_.flaws:
         context.exit(1)
 
@@ -297,7 +275,3 @@ def _read(objects: DirectoryStore, path: str) -> bytes:
     if data is None:
         raise ObjectError("MISSING_FILE", f"{path} is missing: is this a log's folder?")
     return data
-
-
-def _show(output: str, result: Mapping[str, object], lines: Sequence[str]) -> None:
-    click.echo(json.dumps(result, indent=2) if output == "json" else "\n".join(lines))

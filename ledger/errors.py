@@ -5,6 +5,7 @@
     LedgerError
     ├── JournalError    the journal could not make something durable, or is damaged
     ├── ObjectError     the object store could not be read or written
+    ├── WitnessStoreError   a witness's memory could not be read or written
     ├── ForkError       signing would fork the log
     └── SetupError      a ledger's folder, keys, agreement or addresses do not fit
 
@@ -29,6 +30,10 @@ class JournalError(LedgerError):
 
 class ObjectError(LedgerError):
     """The object store could not be read or written."""
+
+
+class WitnessStoreError(LedgerError):
+    """A witness's memory could not be read or written."""
 
 
 class ForkError(LedgerError):

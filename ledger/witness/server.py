@@ -1,0 +1,104 @@
+"""The witness over HTTP: ``POST add-checkpoint``, after C2SP tlog-witness, until it is told to stop."""
+
+import json
+import signal
+import threading
+from http import HTTPStatus
+from io import BytesIO
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from ledger.address import Address
+from ledger.errors import WitnessStoreError
+from ledger.http_server import BoundedServer, Handler
+from ledger.witness.folder import WitnessFolder
+from ledger.witness.witness import Witness
+from statements.clock import Clock
+from tlog.errors import WitnessError
+from tlog.witness import ADD_CHECKPOINT, REQUEST_LIMIT, SIZE_TYPE
+
+_TEXT: Final = "text/plain; charset=utf-8"
+
+_log = structlog.get_logger("stillwatch.witness")
+
+
+class WitnessServer(BoundedServer):
+    """Answers for a witness on an address until it is closed.
+
+    Raises :class:`SetupError` when the address cannot be listened on.
+    """
+
+    def __init__(self, address: Address, witness: Witness) -> None:
+        super().__init__(
+            address.host, address.port, type("Asking", (_Asking,), {"witness": witness})
+        )
+
+
+class _Asking(Handler):
+    witness: Witness
+
+    def do_POST(self) -> None:  # noqa: N802 - http.server's name
+        body = self._body()
+        if body is None:
+            return
+        if self.path.strip("/") != ADD_CHECKPOINT:
+            self._say(HTTPStatus.NOT_FOUND, f"only {ADD_CHECKPOINT} is answered here\n")
+            return
+        try:
+            lines = self.witness.add_checkpoint(body)
+        except WitnessError as error:
+            _log.info("refused", reason=error.reason, why=str(error))
+            if error.known_size is not None:
+                self._say(error.status, f"{error.known_size}\n", SIZE_TYPE)
+            else:
+                self._say(error.status, f"{error} [{error.reason}]\n")
+        except WitnessStoreError as error:
+            _log.error("cannot remember", reason=error.reason, why=str(error))
+            self._say(HTTPStatus.SERVICE_UNAVAILABLE, f"cannot remember [{error.reason}]\n")
+        else:
+            self._say(HTTPStatus.OK, "".join(line.encode() for line in lines))
+
+    def _body(self) -> bytes | None:
+        """Read the request's body; ``None`` when there is none that can be read, and that was answered."""
+        length = self.headers.get("Content-Length", "")
+        if not length.isascii() or not length.isdigit() or "Transfer-Encoding" in self.headers:
+            self.close_connection = True
+            self._say(HTTPStatus.LENGTH_REQUIRED, "a request names its length\n")
+            return None
+        if int(length) > REQUEST_LIMIT:
+            self.close_connection = True
+            self._say(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {REQUEST_LIMIT} bytes are read\n"
+            )
+            return None
+        return self.rfile.read(int(length))
+
+    def _say(self, status: HTTPStatus, text: str, kind: str = _TEXT) -> None:
+        headers = {"Content-Type": kind, "Cache-Control": "no-store"}
+        self.send(status, BytesIO(text.encode()), headers)
+
+
+def serve_witness(
+    folder: WitnessFolder, clock: Clock, address: Address, ready_file: Path | None
+) -> None:
+    """Run a witness until SIGTERM or SIGINT."""
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    with folder.held():
+        memory = folder.memory()
+        try:
+            server = WitnessServer(address, Witness(memory, folder.keys, clock))
+            place = f"http://{Address(address.host, server.port)}/"
+            _log.info("serving", name=folder.name, http=place, logs=list(memory.origins()))
+            if ready_file is not None:
+                fresh = ready_file.with_name(ready_file.name + ".new")
+                fresh.write_text(json.dumps({"http": place}) + "\n")
+                fresh.replace(ready_file)
+            stopping.wait()
+            server.close()
+        finally:
+            memory.close()
+    _log.info("stopped")
