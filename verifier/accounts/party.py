@@ -109,13 +109,15 @@ def _as_enrolled(
 ) -> tuple[Windows, Bools]:
     """Return the windows with chips that differ from those enrolled counted as unknown, and which."""
     chips = windows.chips
-    unknown = len(table.chips) - 1
-    widest = max((len(node.models) for node in nodes), default=0)
-    enrolled = np.full((max((n.index for n in nodes), default=-1) + 1, widest + 1), -1, np.int32)
-    for node in nodes:
-        enrolled[node.index, : len(node.models)] = node.models
     if not len(chips):
         return windows, np.zeros(0, dtype=np.bool_)
+    unknown = len(table.chips) - 1
+    speaking = set(np.unique(chips.node).tolist())
+    heard = [node for node in nodes if node.index in speaking]  # who is silent may owe very many
+    widest = max(len(node.models) for node in heard)
+    enrolled = np.full((max(speaking) + 1, widest + 1), -1, np.int32)
+    for node in heard:
+        enrolled[node.index, : len(node.models)] = node.models
     wanted = enrolled[chips.node, np.minimum(chips.chip, widest)]
     differs: Bools = (wanted >= 0) & (wanted != chips.model)
     model = np.where(differs, unknown, chips.model).astype(np.int32)

@@ -58,10 +58,14 @@ def _silences(case: PartyCase, duty: Duty) -> list[tuple[str, Gap]]:
     """Return each node's gaps while the duty bound, longest first."""
     windows = case.windows.windows
     found: list[tuple[str, Gap]] = []
+    by_node = np.argsort(windows.nodes.node, kind="stable").astype(np.int64)
+    edges = np.searchsorted(
+        windows.nodes.node[by_node], np.arange(len(case.windows.expected) + 1)
+    ).tolist()
     for node in case.windows.expected:
         if not node.models:
             continue
-        mine = np.flatnonzero(windows.nodes.node == node.index).astype(np.int64)
+        mine = by_node[edges[node.index] : edges[node.index + 1]]
         rows, _ = without_overlaps(windows.nodes, mine)
         named = node.index < len(case.windows.nodes)
         name = case.name(bytes.fromhex(node.node_id)) if named else node.node_id

@@ -24,44 +24,40 @@ from verifier.evidence.records import Int64
 
 def _find(case: PartyCase) -> Iterator[Finding]:
     records = case.evidence.records
-    for author in sorted(case.authors()):
-        rows = _elsewhere(case, author)
-        if not len(rows):
-            continue
-        first = int(rows[0])
-        subject = case.name(author)
+    by_author: dict[bytes, list[int]] = {}
+    for row in _elsewhere(case).tolist():
+        by_author.setdefault(records.text("author", row), []).append(row)
+    for author, rows in by_author.items():
+        first = rows[0]
+        subject, start = case.name(author), int(records.start_ms[first])
         yield Finding(
-            id=finding_id(
-                "other_history",
-                case.party.id,
-                f"{subject} {len(rows)}",
-                int(records.start_ms[first]),
-            ),
+            id=finding_id("other_history", case.party.id, f"{subject} {len(rows)}", start),
             check="other_history",
             cls=CheckClass.EXACT,
             severity=Severity.DOUBT,
             subject=subject,
-            from_ms=int(records.start_ms[first]),
+            from_ms=start,
             to_ms=int(records.end_ms[rows].max()),
             summary=f"in {len(rows)} statements had seen a log that is not this one; the first: "
             f"{records.seen_size[first]} records of another root. Ask for the signed checkpoint: with this log's it "
             "proves who is wrong",
-            evidence=cite(case.evidence, rows.tolist()),
+            evidence=cite(case.evidence, rows),
         )
 
 
-def _elsewhere(case: PartyCase, author: bytes) -> Int64:
-    """Return the rows of an author in the period that name a checkpoint which is not this log's."""
-    records, prefix = case.evidence.records, case.evidence.prefix
+def _elsewhere(case: PartyCase) -> Int64:
+    """Return the rows of the party's authors in the period that name a checkpoint which is not this log's."""
+    records, prefix, authors = case.evidence.records, case.evidence.prefix, case.authors()
     log = np.frombuffer(hashlib.sha256(prefix.origin.encode()).digest(), dtype="V32")[0]
-    mine = (
-        (records.table["author"] == np.frombuffer(author, dtype="V32")[0])
+    _, firsts = np.unique(records.chain, return_index=True)
+    own = np.array([records.text("author", row) in authors for row in firsts.tolist()])
+    rows = np.flatnonzero(
+        own[records.chain]
         & (records.table["seen_log"] == log)
         & (records.seen_size > 0)
         & case.evidence.chains.authentic
         & case.logged_within()
-    )
-    rows = np.flatnonzero(mine).astype(np.int64)
+    ).astype(np.int64)
     # What an author had seen cannot hold its own statement, nor be longer than what there is.
     possible = rows[records.seen_size[rows] <= records.index[rows]]
     sizes, of_row = np.unique(records.seen_size[possible], return_inverse=True)

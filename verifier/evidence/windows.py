@@ -304,14 +304,14 @@ class _Reader:
             (node >= 0) & (records.start_ms < self.period[1]) & (records.end_ms > self.period[0])
         )
         chosen = [np.flatnonzero(inside)]
-        for at in range(len(self.nodes)):
-            mine = np.flatnonzero(node == at)
-            before = mine[records.end_ms[mine] <= self.period[0]]
-            after = mine[records.start_ms[mine] >= self.period[1]]
-            if len(before):
-                chosen.append(before[[int(np.argmax(records.end_ms[before]))]])
-            if len(after):
-                chosen.append(after[[int(np.argmin(records.start_ms[after]))]])
+        # Beside the period, each node's nearest: the first logged, where several are as near.
+        for side, key in (
+            (records.end_ms <= self.period[0], -records.end_ms),
+            (records.start_ms >= self.period[1], records.start_ms),
+        ):
+            rows = np.flatnonzero((node >= 0) & side)
+            order = rows[np.lexsort((key[rows], node[rows]))]
+            chosen.append(order[np.flatnonzero(np.diff(node[order], prepend=-1))])
         return np.unique(np.concatenate(chosen)).astype(np.int64)
 
     def _nodes_of_chains(self) -> Int64:
