@@ -1,308 +1,265 @@
 """Checks a served folder from its bytes alone: rebuilds everything, and says what is wrong, where.
 
 1. The checkpoint is signed by the log's key.
-2. Entry bundles are whole, and have the checkpoint's root.
-3. Hash tiles are those of the entries: every one that the checkpoint needs, and every other that lies there.
-4. Stored bodies have their digests, and those of public kinds are there.
-5. Records would be admitted again, in their order: keys, signatures, chains.
+2. Bundles of entries and of bodies are whole; of several forms of one, the shorter begins the longer.
+3. Records would be admitted again, in their order: keys, signatures, chains, bodies.
+4. The entries have the checkpoint's root. When they do not and the hash tiles do, those tell which entries are wrong.
+5. Hash tiles are those of the entries: every one that the checkpoint needs, and every other that lies there.
+
+Of the log no more is held at a time than a hash a record, and one bundle.
 """
 
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from google.protobuf.message import Message
-
-from ledger.admission import judge
-from ledger.chains import Chains
-from ledger.errors import LedgerError
-from ledger.keyring import Keyring
+from ledger.examination import Examination
+from ledger.forms import ENTRIES, Form, Place, find_forms, read_form
 from ledger.objects.interface import ObjectStore
 from ledger.publisher import CHECKPOINT
-from ledger.refusal import Refusal
-from ledger.screening import Screened
-from protos.stillwatch.statement.v1 import governance_pb2, identity_pb2
-from statements.author import Statement
-from statements.body import decode_body, verify_stored
+from ledger.replay import Bundle, Replay
+from ledger.tree import Edge
+from protos.stillwatch.statement.v1 import governance_pb2
+from statements.body import decode_body
 from statements.body_bundle import FOLDER, decode_body_bundle
-from statements.enrolment import verify_enrolment
-from statements.errors import BodyError, PinsError, SignatureError, StatementError
-from statements.header import Header, decode_header
-from statements.kinds import SEALABLE, Kind, parse_content
-from statements.pins import read_pins
-from statements.record import decode_record
-from statements.signing import VerifyingKey, key_digest, statement_id, verify_signature
+from statements.errors import BodyError, PinsError
+from statements.kinds import Kind, parse_content
+from statements.pins import Pins, read_pins
 from tlog.checkpoint import Checkpoint, parse_checkpoint, verify_checkpoint
 from tlog.errors import TlogError
-from tlog.merkle import EMPTY_ROOT, HASH_LENGTH, leaf_hash, subtree_root
+from tlog.merkle import HASH_LENGTH, leaf_hash
 from tlog.note import Verifier, parse_note
-from tlog.tile import WIDTH, Tile, aligned_path, bundle_path, bundles_of, decode_bundle, tiles_of
+from tlog.tile import WIDTH, Tile, aligned_path, bundles_of, decode_bundle, tiles_of
 
-_TILE_PATH: Final = re.compile(r"tile/(\d{1,2})/((?:x\d{3}/)*\d{3})(?:\.p/(\d{1,3}))?")
+__all__ = ["Examination", "examine"]
 
-
-@dataclass(frozen=True, slots=True)
-class Flaw:
-    """One thing that is wrong: where (a path, or a record), a reason code, and words."""
-
-    place: str
-    reason: str
-    message: str
-
-
-@dataclass(slots=True)
-class Examination:
-    """What was found. ``size`` is the checkpoint's; ``held`` counts bodies that are there."""
-
-    origin: str = ""
-    size: int = 0
-    held: int = 0
-    flaws: list[Flaw] = field(default_factory=list)
-
-    def note(self, place: str, reason: str, message: str) -> None:
-        """Add a flaw."""
-        self.flaws.append(Flaw(place, reason, message))
+MOST_MISSING: Final = 1_000
+"""Bundles that may be missing before the rest is not looked for: a checkpoint may claim any size."""
+_BUNDLE_BYTES: Final = WIDTH * HASH_LENGTH
 
 
 def examine(objects: ObjectStore, folder: Path, vkey: str | None) -> Examination:
     """Check a served folder. Without ``vkey`` the key is the one that the log's own agreement pins.
 
-    ``folder`` is where the files of ``objects`` lie, for those that nothing names.
+    ``folder`` is where the files of ``objects`` lie, for those that nothing names. A log may be written meanwhile.
     """
-    return _Examiner(objects, folder).run(vkey)
+    found = Examination()
+    note = objects.get(CHECKPOINT)
+    if note is None:
+        found.note(CHECKPOINT, "NO_CHECKPOINT", "there is no checkpoint: is this a log's folder?")
+        return found
+    try:
+        checkpoint = parse_checkpoint(parse_note(note))
+    except TlogError as error:
+        found.note(CHECKPOINT, error.reason, str(error))
+        return found
+    found.origin, found.size = checkpoint.origin, checkpoint.size
+    examiner = _Examiner(found, objects, find_forms(folder), checkpoint)
+    # 1. The signature.
+    pins = examiner.read_pins()
+    examiner.verify_signature(note, pins, vkey)
+    # 2 and 3. Bundles, and the records in them.
+    hashes = examiner.verify_bundles(pins)
+    if hashes is None:
+        return found
+    # 4. The root.
+    hashes = examiner.verify_root(hashes)
+    # 5. Tiles.
+    examiner.verify_tiles(hashes)
+    return found
 
 
 class _Examiner:
-    """The moving parts of one examination."""
-
-    def __init__(self, objects: ObjectStore, folder: Path) -> None:
-        self.objects = objects
-        self.folder = folder
-        self.found = Examination()
-        self.entries: list[bytes] = []
-        self.bodies: list[bytes | None] = []
-
-    def run(self, vkey: str | None) -> Examination:
-        found = self.found
-        note = self.objects.get(CHECKPOINT)
-        if note is None:
-            found.note(
-                CHECKPOINT, "NO_CHECKPOINT", "there is no checkpoint: is this a log's folder?"
-            )
-            return found
-        try:
-            checkpoint = parse_checkpoint(parse_note(note))
-        except TlogError as error:
-            found.note(CHECKPOINT, error.reason, str(error))
-            return found
-        found.origin, found.size = checkpoint.origin, checkpoint.size
-        whole = self._read_entries(checkpoint.size)
-        self._read_bodies(checkpoint.size)
-        # 1. The signature.
-        self._verify_signature(note, checkpoint, vkey)
-        if not whole:
-            return found
-        # 2. The root.
-        levels = _levels(self.entries)
-        root = subtree_root(levels[0]) if levels else EMPTY_ROOT
-        if root != checkpoint.root:
-            found.note(
-                "tile/entries",
-                "WRONG_ENTRIES",
-                f"the entries have the root {root.hex()}, the checkpoint says {checkpoint.root.hex()}",
-            )
-        # 3. Tiles.
-        self._verify_tiles(checkpoint.size, levels)
-        # 4 and 5. Bodies and records.
-        _Replay(found, self.entries, self.bodies).run()
-        return found
-
-    def _aligned(self, folder: str, index: int, width: int) -> tuple[bytes | None, int]:
-        """Return a bundle, and the width of the form that is there."""
-        data = self.objects.get(aligned_path(folder, index, width))
-        if data is None and width < WIDTH:
-            return self.objects.get(aligned_path(folder, index)), WIDTH
-        return data, width
-
-    def _read_entries(self, size: int) -> bool:
-        whole = True
-        for index, width in bundles_of(size):
-            path = bundle_path(index, width)
-            data, held = self._aligned("tile/entries", index, width)
-            try:
-                if data is None:
-                    raise TlogError("MISSING_FILE", "it is missing")  # noqa: TRY301
-                self.entries += decode_bundle(data, held)[:width]
-            except TlogError as error:
-                self.found.note(path, error.reason, str(error))
-                whole = False
-        return whole
-
-    def _read_bodies(self, size: int) -> None:
-        for index, width in bundles_of(size):
-            path = aligned_path(FOLDER, index, width)
-            data, held = self._aligned(FOLDER, index, width)
-            try:
-                if data is None:
-                    raise BodyError("MISSING_FILE", "it is missing")  # noqa: TRY301
-                self.bodies += decode_body_bundle(data, held)[:width]
-            except BodyError as error:
-                self.found.note(path, error.reason, str(error))
-                self.bodies += [None] * width
-        self.found.held = sum(1 for body in self.bodies if body is not None)
-
-    def _verify_signature(self, note: bytes, checkpoint: Checkpoint, vkey: str | None) -> None:
-        try:
-            if vkey is None:
-                text = _agreement(self.bodies[0] if self.bodies else None)
-                vkey = read_pins(text).ledger(checkpoint.origin).vkey
-            verify_checkpoint(note, checkpoint.origin, Verifier.from_vkey(vkey))
-        except (TlogError, StatementError) as error:
-            self.found.note(CHECKPOINT, error.reason, str(error))
-
-    def _verify_tiles(self, size: int, levels: list[list[bytes]]) -> None:
-        needed = {tile.path: tile for tile in tiles_of(size)}
-        for path, tile in needed.items():
-            data = self.objects.get(path)
-            if data is None and tile.width < WIDTH:
-                data = self.objects.get(Tile(tile.level, tile.index).path)
-                data = None if data is None else data[: tile.width * HASH_LENGTH]
-            if data is None:
-                self.found.note(path, "MISSING_FILE", "it is missing")
-            elif data != _tile(tile, levels):
-                self.found.note(path, "WRONG_TILE", "it does not hold the hashes of the entries")
-        for path, tile in self._lying(needed):
-            data = self.objects.get(path) or b""
-            known = _tile(tile, levels)
-            if len(data) != tile.width * HASH_LENGTH:
-                self.found.note(
-                    path, "TILE_LENGTH", f"a tile of {tile.width} hashes has {len(data)} bytes"
-                )
-            elif not data.startswith(known):
-                self.found.note(path, "WRONG_TILE", "it does not hold the hashes of the entries")
-
-    def _lying(self, needed: dict[str, Tile]) -> Iterator[tuple[str, Tile]]:
-        """Yield the hash tiles that lie there beside those needed: older partial ones, or newer than the checkpoint."""
-        for file in sorted((self.folder / "tile").rglob("*")):
-            path = file.relative_to(self.folder).as_posix()
-            found = _TILE_PATH.fullmatch(path)
-            if path in needed or found is None or not file.is_file():
-                continue
-            level, width = int(found[1]), int(found[3] or WIDTH)
-            index = int(found[2].replace("/", "").replace("x", ""))
-            if 1 <= width <= WIDTH:
-                yield path, Tile(level, index, width)
-
-
-class _Replay:
-    """Records, admitted again."""
+    """The steps of one examination. Hashes of entries are kept end to end, zeros where there are none."""
 
     def __init__(
-        self, found: Examination, entries: list[bytes], bodies: list[bytes | None]
+        self,
+        found: Examination,
+        objects: ObjectStore,
+        forms: Mapping[Place, list[Form]],
+        checkpoint: Checkpoint,
     ) -> None:
         self.found = found
-        self.entries = entries
-        self.bodies = bodies
-        self.chains = Chains()
+        self.objects = objects
+        self.forms = forms
+        self.checkpoint = checkpoint
 
-    def run(self) -> None:
+    def read_pins(self) -> Pins | None:
+        """Return the root of trust in leaf 0's body, when it pins this log."""
+        read = read_form(self.objects, FOLDER, 0, min(WIDTH, max(1, self.checkpoint.size)))
+        place = aligned_path(FOLDER, 0) if read is None else read[0].path
         try:
-            pins = read_pins(_agreement(self.bodies[0] if self.bodies else None))
-            ledger = pins.ledger(self.found.origin).key_id
-        except (PinsError, BodyError) as error:
-            self.found.note(
-                "record 0", error.reason, f"the log does not begin with an agreement: {error}"
-            )
-            return
-        keyring = Keyring(pins, ledger)
-        first: tuple[Header, bytes] | None = None
-        for index, entry in enumerate(self.entries):
-            try:
-                record = decode_record(entry)
-                header = decode_header(record.header)
-                message = _content(header, self.bodies[index])
-                if index < 2 and header.key_id != ledger:
-                    raise BodyError("NOT_THE_LEDGER", "the first two records are the ledger's own")
-                if (
-                    isinstance(message, identity_pb2.Opening)
-                    and key_digest(message.key) == header.key_id
-                ):
-                    keyring.show(VerifyingKey.from_spki(message.key))
-                said = Statement(record.header, record.signature, self.bodies[index] or b"")
-                if index == 0:
-                    first = header, record.signature
-                    self.chains.push(header, 0, said.id)
-                    continue
-                self._admit(index, said, header, message, keyring)
-                if index == 1 and first is not None:
-                    self._verify_first(first, keyring)
-            except (StatementError, LedgerError) as error:
-                self.found.note(f"record {index}", error.reason, str(error))
-
-    def _verify_first(self, first: tuple[Header, bytes], keyring: Keyring) -> None:
-        key = keyring.known(first[0].key_id)
-        identity = self.chains.epoch(first[0].author, first[0].epoch)
-        if key is None or identity is None:
-            self.found.note("record 0", "UNKNOWN_KEY", "no opening of the ledger follows leaf 0")
-            return
-        try:
-            verify_signature(key, statement_id(decode_record(self.entries[0]).header), first[1])
-        except SignatureError as error:
-            self.found.note("record 0", error.reason, str(error))
-
-    def _admit(
-        self, index: int, said: Statement, header: Header, message: Message | None, keyring: Keyring
-    ) -> None:
-        key = keyring.known(header.key_id)
-        if key is None:
-            raise SignatureError(
-                "UNKNOWN_KEY", f"nobody showed the key {header.key_id.hex()} before"
-            )
-        verify_signature(key, said.id, said.signature)
-        verdict = judge(Screened(said, said.id, header, message, key), self.chains, keyring)
-        if isinstance(verdict, Refusal) and index != 1:
-            raise StatementError(verdict.reason, verdict.message)
-        if isinstance(verdict, int):
-            raise StatementError("LOGGED_TWICE", f"record {verdict} holds this place of its chain")
-        if isinstance(message, identity_pb2.Enrolment):
-            keyring.enrol(verify_enrolment(message, header.author, keyring.pins.digest))
-        self.chains.push(header, index, said.id)
-
-
-def _content(header: Header, stored: bytes | None) -> Message | None:
-    """Return what a public statement says, once its body has its digest."""
-    if header.kind not in {int(kind) for kind in Kind}:
-        raise BodyError("UNKNOWN_KIND", f"no kind has the number {header.kind}")
-    kind = Kind(header.kind)
-    if stored is None:
-        if kind in SEALABLE:
+            bodies = [None] if read is None else decode_body_bundle(read[1], read[0].width)
+            content = parse_content(Kind.AGREEMENT, decode_body(bodies[0] or b""))
+            assert isinstance(content, governance_pb2.Agreement)  # noqa: S101 - for the type checker
+            pins = read_pins(content.text)
+        except (BodyError, PinsError) as error:
+            words = f"record 0: the log does not begin with an agreement: {error}"
+            self.found.note(place, error.reason, words)
             return None
-        raise BodyError("BODY_MISSING", f"the body of a {kind.name} statement is not there")
-    verify_stored(stored, header.stored_digest)
-    return None if kind in SEALABLE else parse_content(kind, decode_body(stored))
+        try:
+            pins.ledger(self.checkpoint.origin)
+        except PinsError as error:
+            self.found.note(CHECKPOINT, error.reason, str(error))
+            return None
+        return pins
+
+    def verify_signature(self, note: bytes, pins: Pins | None, vkey: str | None) -> None:
+        origin = self.checkpoint.origin
+        if vkey is None:
+            if pins is None:
+                return  # that was said
+            vkey = pins.ledger(origin).vkey
+        try:
+            verify_checkpoint(note, origin, Verifier.from_vkey(vkey))
+        except TlogError as error:
+            self.found.note(CHECKPOINT, error.reason, str(error))
+
+    def verify_bundles(self, pins: Pins | None) -> bytearray | None:
+        """Check bundles, replay their records, return the hashes of the entries; ``None`` when too many are missing."""
+        hashes = bytearray()
+        replay: Replay | None = None
+        if pins is not None:
+            replay = Replay(self.found, pins, pins.ledger(self.checkpoint.origin).key_id)
+        missing = 0
+        for index, width in bundles_of(self.checkpoint.size):
+            bundle = self._read_bundle(index, width)
+            if bundle.entries:
+                hashes += b"".join(leaf_hash(entry) for entry in bundle.entries)
+            else:
+                hashes += bytes(width * HASH_LENGTH)
+                missing += 1
+            self.found.held += sum(1 for body in bundle.bodies if body is not None)
+            if missing > MOST_MISSING:
+                self.found.note(
+                    ENTRIES,
+                    "MISSING_FILE",
+                    f"{missing} bundles are missing: is this the whole log?",
+                )
+                return None
+            if replay is None:
+                continue
+            if bundle.entries and bundle.bodies:
+                replay.take(bundle)
+            else:
+                words = f"records from {index * WIDTH} on could not be admitted again"
+                self.found.note(aligned_path(ENTRIES, index, width), "NOT_REPLAYED", words)
+                replay = None
+        return hashes
+
+    def _read_bundle(self, index: int, width: int) -> Bundle:
+        """Return what a bundle holds; nothing of entries or bodies that are missing or broken."""
+        entries: list[bytes] = []
+        bodies: list[bytes | None] = []
+        paths = {}
+        for folder in (ENTRIES, FOLDER):
+            read = self._read(folder, index, width)
+            paths[folder] = aligned_path(folder, index, width) if read is None else read[0].path
+            if read is None:
+                continue
+            form, data = read
+            self._verify_forms(folder, index, form, data)
+            try:
+                if folder == ENTRIES:
+                    entries = decode_bundle(data, form.width)[:width]
+                else:
+                    bodies = decode_body_bundle(data, form.width)[:width]
+            except (TlogError, BodyError) as error:
+                self.found.note(form.path, error.reason, str(error))
+        return Bundle(entries, bodies, paths[ENTRIES], paths[FOLDER])
+
+    def _read(self, folder: str, index: int, width: int) -> tuple[Form, bytes] | None:
+        read = read_form(self.objects, folder, index, width)
+        if read is None:
+            self.found.note(aligned_path(folder, index, width), "MISSING_FILE", "it is missing")
+        return read
+
+    def _verify_forms(self, folder: str, index: int, used: Form, data: bytes) -> None:
+        """Check the other forms of a bundle against the one that is used."""
+        for form in self.forms.get((folder, index), ()):
+            other = None if form == used else self.objects.get(form.path)
+            if other is None:
+                continue  # it is the same, or went meanwhile
+            try:
+                if folder == ENTRIES:
+                    decode_bundle(other, form.width)
+                else:
+                    decode_body_bundle(other, form.width)
+            except (TlogError, BodyError) as error:
+                self.found.note(form.path, error.reason, str(error))
+                continue
+            short, long = (other, data) if form.width < used.width else (data, other)
+            if not long.startswith(short):
+                words = f"it differs from {used.path}, and one is to begin the other"
+                self.found.note(form.path, "FORMS_DIFFER", words)
+
+    def verify_root(self, hashes: bytearray) -> bytearray:
+        """Return the hashes that have the checkpoint's root, as far as any have."""
+        checkpoint = self.checkpoint
+        if _edge(hashes).root == checkpoint.root:
+            return hashes
+        held = self._read_leaf_tiles()
+        if _edge(held).root != checkpoint.root:
+            words = f"neither the entries nor the tiles have the root {checkpoint.root.hex()} of {checkpoint.size}"
+            self.found.note(CHECKPOINT, "WRONG_ROOT", words)
+            return hashes
+        for index, width in bundles_of(checkpoint.size):
+            begin = index * _BUNDLE_BYTES
+            ours, theirs = (
+                _split(some[begin : begin + width * HASH_LENGTH]) for some in (hashes, held)
+            )
+            wrong = [str(index * WIDTH + at) for at in range(width) if ours[at] != theirs[at]]
+            if wrong and any(map(any, ours)):
+                words = f"the signed tree has other entries than {', '.join(wrong)} here"
+                read = read_form(self.objects, ENTRIES, index, width)
+                place = aligned_path(ENTRIES, index, width) if read is None else read[0].path
+                self.found.note(place, "WRONG_ENTRIES", words)
+        return held
+
+    def _read_leaf_tiles(self) -> bytearray:
+        hashes = bytearray()
+        for index, width in bundles_of(self.checkpoint.size):
+            read = read_form(self.objects, "tile/0", index, width)
+            data = b"" if read is None else read[1][: width * HASH_LENGTH]
+            hashes += data.ljust(width * HASH_LENGTH, b"\0")
+        return hashes
+
+    def verify_tiles(self, hashes: bytearray) -> None:
+        for tile in tiles_of(self.checkpoint.size):
+            self._read(f"tile/{tile.level}", tile.index, tile.width)
+        true = dict(_tiles(hashes))
+        for (folder, index), forms in sorted(self.forms.items()):
+            if folder in (ENTRIES, FOLDER):
+                continue
+            known = true.get(Tile(int(folder.removeprefix("tile/")), index), b"")
+            for form in forms:
+                data = self.objects.get(form.path)
+                if data is None:
+                    continue  # it went meanwhile
+                if len(data) != form.width * HASH_LENGTH:
+                    words = f"a tile of {form.width} hashes has {len(data)} bytes"
+                    self.found.note(form.path, "TILE_LENGTH", words)
+                elif data[: len(known)] != known[: len(data)]:
+                    words = "it does not hold the hashes of the entries"
+                    self.found.note(form.path, "WRONG_TILE", words)
 
 
-def _agreement(stored: bytes | None) -> bytes:
-    if stored is None:
-        raise BodyError("NO_AGREEMENT", "the body of leaf 0 is not there")
-    content = parse_content(Kind.AGREEMENT, decode_body(stored))
-    return content.text if isinstance(content, governance_pb2.Agreement) else b""
+def _edge(hashes: bytearray) -> Edge:
+    edge = Edge()
+    for at in range(0, len(hashes), _BUNDLE_BYTES):
+        edge, _ = edge.extend(_split(hashes[at : at + _BUNDLE_BYTES]))
+    return edge
 
 
-def _levels(entries: list[bytes]) -> list[list[bytes]]:
-    """Return the hashes that tiles hold, level by level."""
-    levels: list[list[bytes]] = []
-    hashes = [leaf_hash(entry) for entry in entries]
-    while hashes:
-        levels.append(hashes)
-        whole = len(hashes) - len(hashes) % WIDTH
-        hashes = [subtree_root(hashes[at : at + WIDTH]) for at in range(0, whole, WIDTH)]
-    return levels
+def _tiles(hashes: bytearray) -> Iterator[tuple[Tile, bytes]]:
+    """Yield every tile of the tree over those hashes, each under its full name."""
+    edge = Edge()
+    for at in range(0, len(hashes), _BUNDLE_BYTES):
+        edge, filled = edge.extend(_split(hashes[at : at + _BUNDLE_BYTES]))
+        yield from filled.items()
+    for tile, data in edge.partial_tiles():
+        yield Tile(tile.level, tile.index), data
 
 
-def _tile(tile: Tile, levels: list[list[bytes]]) -> bytes:
-    """Return what of a tile follows from the entries."""
-    hashes = levels[tile.level] if tile.level < len(levels) else []
-    return b"".join(hashes[tile.index * WIDTH : tile.index * WIDTH + tile.width])
+def _split(hashes: bytearray) -> list[bytes]:
+    return [bytes(hashes[at : at + HASH_LENGTH]) for at in range(0, len(hashes), HASH_LENGTH)]
