@@ -69,7 +69,8 @@ class Settings:
         return value
 
     def has(self, key: str) -> bool:
-        """Return whether the table has the key."""
+        """Return whether the table has the key, which it may."""
+        self._asked.add(key)
         return key in self._table
 
     def integer(

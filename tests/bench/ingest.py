@@ -36,7 +36,7 @@ from verifier.mirror.prefix import LogPrefix
 BATCH: Final = 1_000
 STREAMS: Final = 4
 ROUNDS: Final = 3
-WINDOWS_A_ROUND: Final = 8
+WINDOWS_A_ROUND: Final = 12
 REQUIRED: Final = 0.60
 REACH: Final = 1.3
 _HEADER_AT: Final = slice(3, 3 + HEADER_LENGTH)
