@@ -95,16 +95,18 @@ def _begin(folder: Path, agreement: Path, clock_text: str | None, output: str) -
         journal = open_journal(opened.journal, opened.private)
         try:
             pins = found(opened, journal, text, clock, secrets.token_bytes)
-            publisher = Publisher(journal, open_store(opened.objects, folder), opened.signer)
-            publisher.open()
-            published = publisher.publish()
+            size = journal.size()
+            if pins.policy.quorum is None:
+                publisher = Publisher(journal, open_store(opened.objects, folder), opened.signer)
+                publisher.open()
+                publisher.publish()
         finally:
             journal.close()
     result = {
         "origin": opened.origin,
         "agreement": pins.agreement_id,
         "digest": f"sha256:{pins.digest.hex()}",
-        "size": published.size,
+        "size": size,
     }
     show(
         output,

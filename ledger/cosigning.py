@@ -63,7 +63,7 @@ class Cosigning:
 
     def __init__(self, policy: Policy, timeout_s: float = TIMEOUT_S) -> None:
         voters = set(policy.voters())
-        self._policy = policy
+        self.policy = policy
         self._timeout_s = timeout_s
         self._asked = [_Asked(one, _place(one)) for one in policy.witnesses if one.url]
         unreachable = sorted(
@@ -80,7 +80,7 @@ class Cosigning:
     def cosign(self, note: bytes, checkpoint: Checkpoint, consistency: Consistency) -> Note | None:
         """Return the note with the cosignatures of a quorum; ``None`` when no quorum answered in time."""
         bare = parse_note(note)
-        if self._policy.quorum is None:
+        if self.policy.quorum is None:
             return bare
         waiting: dict[Future[SignatureLine], str] = {
             self._threads.submit(self._ask, one, note, checkpoint, consistency): one.witness.name
@@ -96,11 +96,11 @@ class Cosigning:
                     lines[name] = future.result()
                 except WitnessUnavailableError:
                     continue
-            if self._policy.is_met(lines):
+            if self.policy.is_met(lines):
                 due = min(due, time.monotonic() + STRAGGLERS_S)
-        if not self._policy.is_met(lines):
+        if not self.policy.is_met(lines):
             return None
-        ordered = [lines[one.name] for one in self._policy.witnesses if one.name in lines]
+        ordered = [lines[one.name] for one in self.policy.witnesses if one.name in lines]
         return Note(bare.text, (*bare.signatures, *ordered))
 
     def survey(self, empty: bytes, size: int) -> bool:
@@ -115,7 +115,7 @@ class Cosigning:
         }
         known = {name: future.result() for name, future in asked.items()}
         ahead = {name for name, held in known.items() if held is not None and held > size}
-        if not self._policy.is_met(set(self._policy.voters()) - ahead):
+        if not self.policy.is_met(set(self.policy.voters()) - ahead):
             raise ForkError(
                 "WITNESSES_AHEAD",
                 f"the journal holds {size} records, and {', '.join(sorted(ahead))} cosigned trees of "
@@ -124,7 +124,7 @@ class Cosigning:
             )
         if ahead:
             _log.warning("says to know a larger tree", witnesses=sorted(ahead))
-        return self._policy.is_met({n for n, held in known.items() if held is not None} - ahead)
+        return self.policy.is_met({n for n, held in known.items() if held is not None} - ahead)
 
     def close(self) -> None:
         """End the connections, and the threads that wait on them."""

@@ -6,6 +6,7 @@
     ├── JournalError    the journal could not make something durable, or is damaged
     ├── ObjectError     the object store could not be read or written
     ├── WitnessStoreError   a witness's memory could not be read or written
+    ├── QuorumError     witnesses do not answer, or are no quorum
     ├── ForkError       signing would fork the log
     └── SetupError      a ledger's folder, keys, agreement or addresses do not fit
 
@@ -34,6 +35,10 @@ class ObjectError(LedgerError):
 
 class WitnessStoreError(LedgerError):
     """A witness's memory could not be read or written."""
+
+
+class QuorumError(LedgerError):
+    """Witnesses do not answer, or those that do are no quorum."""
 
 
 class ForkError(LedgerError):

@@ -1,23 +1,28 @@
 """The publisher: integrates what the journal holds into static files, and signs the tree.
 
-Files first, then the compare-and-swap on the last signed checkpoint, then the checkpoint itself: whoever reads a
-checkpoint finds everything that it covers, and two ledgers on one journal cannot both sign. Everything but the
-signature follows from the journal, so that a crash is repaired by integrating again.
+Files first, then the compare-and-swap on the last signed checkpoint, then the witnesses' cosignatures, then the
+checkpoint itself: whoever reads a checkpoint finds everything that it covers, and two ledgers on one journal cannot both
+sign. Everything but the signatures follows from the journal, so that a crash is repaired by integrating again. Where the
+agreement asks for witnesses, no checkpoint is published without a quorum of them.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Final
 
-from ledger.errors import ForkError, JournalError
+from ledger.cosigning import Cosigning
+from ledger.errors import ForkError, JournalError, QuorumError
 from ledger.journal.interface import Entry, Journal
 from ledger.objects.interface import ObjectStore
+from ledger.proofs import Prover
 from ledger.tree import Edge
 from statements.body_bundle import FOLDER, encode_body_bundle
 from tlog.checkpoint import Checkpoint, sign_checkpoint, verify_checkpoint
 from tlog.errors import TlogError
-from tlog.merkle import leaf_hash
-from tlog.note import Signer, Verifier
+from tlog.merkle import EMPTY_ROOT, leaf_hash
+from tlog.note import Signer, Verifier, parse_note
+from tlog.policy import verify_quorum
 from tlog.tile import WIDTH, Tile, aligned_path, bundle_path, encode_bundle
 
 CHECKPOINT: Final = "checkpoint"
@@ -29,17 +34,29 @@ _STEP_BYTES: Final = 32 << 20
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What was signed last: the note, the size and root of its tree."""
+    """A signed checkpoint: the note, the size and root of its tree, and the time that witnesses give it (Unix ms).
+
+    ``time_ms`` is ``None`` where no witness cosigned.
+    """
 
     note: bytes
     size: int
     root: bytes
+    time_ms: int | None = None
 
 
 class Publisher:
     """Integrates and signs. One thread calls it; any may read ``published``."""
 
-    def __init__(self, journal: Journal, objects: ObjectStore, signer: Signer) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        objects: ObjectStore,
+        signer: Signer,
+        cosigning: Cosigning | None = None,
+    ) -> None:
+        self._cosigning = cosigning
+        self._is_surveyed = cosigning is None
         self._journal = journal
         self._objects = objects
         self._signer = signer
@@ -78,31 +95,68 @@ class Publisher:
         newest = max(known, key=lambda one: one.size, default=None)
         if newest is not None:
             self._write_edge()
-            self._objects.put({CHECKPOINT: newest.note})
-            self.published = newest
-            self._pruned = newest.size
+            if self._cosigning is None:
+                self._objects.put({CHECKPOINT: newest.note})
+                self.published = newest
+            elif served is not None:
+                with suppress(TlogError):  # what no quorum cosigned is not published
+                    self.published = self._witnessed(served, self._cosigning)
+            self._pruned = self.published.size if self.published is not None else 0
             if self._signed is None:
                 self._journal.sign(None, newest.note)
                 self._signed = newest.note
 
-    def publish(self) -> Published:
+    def publish(self, *, anew: bool = False) -> Published:
         """Integrate everything durable, and sign it if it grew; return what is published.
 
-        Raises :class:`ObjectError` or :class:`JournalError` when the storage fails: nothing is lost, and the next
-        call does what is left. :class:`ForkError` is final.
+        With ``anew`` witnesses cosign even what did not grow, so that it bears their time of now. Raises
+        :class:`ObjectError` or :class:`JournalError` when the storage fails, and :class:`QuorumError` when witnesses do
+        not answer: nothing is lost, and the next call does what is left. :class:`ForkError` is final.
         """
         size = self._journal.size()
-        if self.published is not None and self.published.size == size:
+        anew = anew and self._cosigning is not None
+        if self.published is not None and self.published.size == size and not anew:
             return self.published
+        self._survey(size)
         self._integrate(size, write=True)
         self._write_edge()
         checkpoint = Checkpoint(self._signer.name, size, self._edge.root)
         note = sign_checkpoint(checkpoint, self._signer)
         self._sign(note)
-        self._objects.put({CHECKPOINT: note})
-        self.published = Published(note, size, checkpoint.root)
+        published = Published(note, size, checkpoint.root)
+        if self._cosigning is not None:
+            published = self._cosign(note, checkpoint, self._cosigning)
+        self._objects.put({CHECKPOINT: published.note})
+        self.published = published
         self._prune(size)
-        return self.published
+        return published
+
+    def _survey(self, size: int) -> None:
+        """Before the first signature: have a quorum say that it has cosigned nothing that the journal lacks."""
+        if self._is_surveyed or self._cosigning is None:
+            return
+        empty = sign_checkpoint(Checkpoint(self._signer.name, 0, EMPTY_ROOT), self._signer)
+        if not self._cosigning.survey(empty, size):
+            raise QuorumError(
+                "NO_SURVEY",
+                "no quorum of witnesses says what it has cosigned of this log: nothing is signed until it does",
+            )
+        self._is_surveyed = True
+
+    def _cosign(self, note: bytes, checkpoint: Checkpoint, cosigning: Cosigning) -> Published:
+        prover = Prover(self._objects, checkpoint.size)
+        cosigned = cosigning.cosign(note, checkpoint, prover.consistency)
+        if cosigned is None:
+            raise QuorumError(
+                "NO_QUORUM",
+                f"no quorum of witnesses cosigned the tree of {checkpoint.size} records: it is published once one does",
+            )
+        return self._witnessed(cosigned.encode(), cosigning)
+
+    def _witnessed(self, note: bytes, cosigning: Cosigning) -> Published:
+        """Return a note of ours as published, with the time that its quorum gives; raises :class:`TlogError`."""
+        quorum = verify_quorum(parse_note(note), cosigning.policy)
+        return replace(self._verify(note), time_ms=quorum.time_ms)
 
     def _sign(self, note: bytes) -> None:
         """Swap the last signed checkpoint; one whose swap was not answered before may have been swapped after all."""

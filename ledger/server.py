@@ -23,7 +23,8 @@ from grpc_reflection.v1alpha import reflection
 
 from ledger.address import Address
 from ledger.appending import Appending
-from ledger.errors import JournalError, ObjectError, SetupError
+from ledger.cosigning import Cosigning
+from ledger.errors import JournalError, ObjectError, QuorumError, SetupError
 from ledger.folder import LedgerFolder
 from ledger.founding import FOUNDED, read_agreement
 from ledger.journal.interface import Journal
@@ -79,7 +80,8 @@ class Server:
                 f"the log in {folder.path} was begun, and stopped half-way: "
                 f"`stillwatch ledger init {folder.path} --agreement FILE` goes on",
             )
-        self._publisher = Publisher(journal, self._objects, folder.signer)
+        self._cosigning = None if pins.policy.quorum is None else Cosigning(pins.policy)
+        self._publisher = Publisher(journal, self._objects, folder.signer, self._cosigning)
         self._publisher.open()
         self._publishing = ThreadPoolExecutor(1, "publisher")
         self._ticker = Ticker(
@@ -104,6 +106,8 @@ class Server:
         with ExitStack() as closing:
             for part in (writer.close, reading.close, appending.close, self._publishing.shutdown):
                 closing.callback(part)
+            if self._cosigning is not None:
+                closing.callback(self._cosigning.close)
             server, port = self._listen(appending, reading)
             await self._publish()
             web = WebServer(self._how.http.host, self._how.http.port, self._objects)
@@ -159,12 +163,14 @@ class Server:
             fresh.write_text(json.dumps(places) + "\n")
             fresh.replace(self._how.ready_file)
 
-    async def _publish(self) -> Published | None:
-        """Publish; a storage that fails is told, and tried again with the next beat."""
+    async def _publish(self, *, anew: bool = False) -> Published | None:
+        """Publish; storage or witnesses that fail are told, and tried again with the next beat."""
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._publishing, self._publisher.publish)
-        except (JournalError, ObjectError) as error:
+            return await loop.run_in_executor(
+                self._publishing, lambda: self._publisher.publish(anew=anew)
+            )
+        except (JournalError, ObjectError, QuorumError) as error:
             _log.error("cannot publish", reason=error.reason, error=str(error))
             return None
 
@@ -179,7 +185,7 @@ class Server:
             await self._publish()
 
     async def _tick(self, writer: Writer) -> None:
-        published = await self._publish()
+        published = await self._publish(anew=True)
         if published is None:
             return
         try:

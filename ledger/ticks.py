@@ -1,6 +1,7 @@
 """Ticks: once a minute of its clock the ledger says in the log what time it is, over the newest signed checkpoint.
 
-Under the witness policy ``quorum none`` a tick's time is the ledger's own word. What the checkpoint covers was logged
+A tick's time is the median of the cosignatures' times; under the witness policy ``quorum none`` it is the ledger's own
+word. What the checkpoint covers was logged
 by then; what comes after the tick was logged later.
 """
 
@@ -40,8 +41,9 @@ class Ticker:
         self._draw = draw
 
     def tick(self, published: Published) -> Logged:
-        """Log a tick over a checkpoint that was just signed."""
-        tick = log_pb2.Tick(checkpoint=published.note, time=self._sequencer.now_ms())
+        """Log a tick over a checkpoint that was just signed; its time is the witnesses', where they gave one."""
+        time_ms = self._sequencer.now_ms() if published.time_ms is None else published.time_ms
+        tick = log_pb2.Tick(checkpoint=published.note, time=time_ms)
         seen = Seen(self._log, published.size, published.root)
         return self._sequencer.say(self._key, tick, draw=self._draw, seen=seen)
 

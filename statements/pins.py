@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from statements.errors import PinsError
+from tlog.errors import PolicyError
+from tlog.policy import Policy, parse_policy
 
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _DURATION = re.compile(r"([0-9]{1,9}) ?(ms|s|min|h|d)")
@@ -57,6 +59,11 @@ class Pins:
     window_ms: int
     late_grace_ms: int
     tick_ms: int
+
+    @property
+    def policy(self) -> Policy:
+        """The witness policy, read."""
+        return parse_policy(self.witness_policy)
 
     def ledger(self, origin: str) -> LedgerPin:
         """Return the ledger of that origin; raises :class:`PinsError` when the agreement lists none."""
@@ -105,13 +112,18 @@ def read_pins(text: bytes) -> Pins:
     )
     if not ledgers:
         raise PinsError("NO_LEDGER", "the agreement lists no ledger: add a [[ledgers]] table")
+    witness_policy = _text(_table(tree, "witnesses"), "policy", "witnesses")
+    try:
+        parse_policy(witness_policy)
+    except PolicyError as error:
+        raise PinsError(error.reason, f"witnesses.policy: {error}") from None
     windows = _table(tree, "windows")
     return Pins(
         digest=agreement_digest(text),
         agreement_id=_text(_table(tree, "agreement"), "id", "agreement"),
         by_key=pins,
         ledgers=ledgers,
-        witness_policy=_text(_table(tree, "witnesses"), "policy", "witnesses"),
+        witness_policy=witness_policy,
         window_ms=_duration(windows, "length"),
         late_grace_ms=_duration(windows, "late_grace"),
         tick_ms=_duration(windows, "tick"),

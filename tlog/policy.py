@@ -5,6 +5,7 @@ once, ``quorum NAME|none``. A line may only use names that stand above it, and e
 group, so that a witness counts in one way only. https://c2sp.org/tlog-policy
 """
 
+import functools
 import itertools
 import re
 import statistics
@@ -148,6 +149,7 @@ def verify_intersection(policy: Policy, faulty: Collection[str], most_faulty: in
 _MOST_SEARCHED: Final = 16
 
 
+@functools.lru_cache(maxsize=16)
 def parse_policy(text: str) -> Policy:
     """Return the policy that a text spells.
 
