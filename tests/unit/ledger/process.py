@@ -57,9 +57,18 @@ class LedgerProcess:
 
     def start(self) -> "LedgerProcess":
         """Start serving, at the same gRPC address as before, and wait until it does."""
+        self.launch()
+        return self.await_ready()
+
+    def launch(self) -> None:
+        """Start, and do not wait."""
         self._ready.unlink(missing_ok=True)
         with self.log.open("ab") as sink:
             self.process = subprocess.Popen(self.command(self.grpc), stdout=sink, stderr=sink)
+
+    def await_ready(self) -> "LedgerProcess":
+        """Wait until it serves."""
+        assert self.process is not None
         deadline = time.monotonic() + READY_WITHIN_S
         while not self._ready.exists():
             assert self.process.poll() is None, self.log.read_text()
