@@ -4,7 +4,8 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 
@@ -14,19 +15,27 @@ import structlog
 from attestor.agent import Agent
 from attestor.config import AgentConfig, read_config
 from attestor.enrol import enrol
-from attestor.errors import ConfigError
+from attestor.errors import AttestorError, ConfigError
 from attestor.observe import observe
-from attestor.output import output_option, show
-from attestor.preview import Json, Preview, as_text
+from attestor.output import Json, as_text, output_option, show
+from attestor.preview import Preview
 from attestor.recording import RecordingReader
 from attestor.settings import Settings, parse_instant
 from attestor.sources.registry import Opener, configure
+from attestor.waiting import WatchedClock
 from statements.clock import SystemClock, parse_clock
-from statements.keys import write_signing_key
+from statements.keys import hold_key, write_signing_key
 from statements.ledger_client import LedgerClient
 from statements.signing import SigningKey
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
+_seconds = click.option(
+    "--seconds",
+    type=click.IntRange(1, 3600),
+    default=2,
+    show_default=True,
+    help="Length of the window.",
+)
 
 
 @click.group()
@@ -35,10 +44,16 @@ def agent() -> None:
 
     \b
     Example:
+      stillwatch agent once
       stillwatch agent keygen --key node1.key
+      stillwatch agent enrol request --help
       stillwatch agent preview --config agent.toml
       stillwatch agent run --config agent.toml
     """
+
+
+def _log_as_json() -> None:
+    """Log what a daemon has to say for programs, one JSON object a line."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -50,6 +65,20 @@ def agent() -> None:
     )
 
 
+def _log_for_people() -> None:
+    """Log what a command that somebody watches has to warn of."""
+    structlog.configure(
+        processors=[_as_words],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def _as_words(_logger: object, level: str, event: MutableMapping[str, object]) -> str:
+    words = f"{level}: {event.pop('event')}"
+    return ", ".join([words, *(f"{name} {value}" for name, value in event.items())])
+
+
 agent.add_command(enrol)
 
 
@@ -57,7 +86,9 @@ agent.add_command(enrol)
 @click.option("--key", "key_path", type=_FILE, required=True, help="File to write; mode 0600.")
 @output_option
 def keygen(key_path: Path, output: str) -> None:
-    """Draw a node key, and print the node's id.
+    """Draw a key, and print the id of the node that will hold it.
+
+    A party's key is drawn likewise: what is printed as pinned_as is what the agreement says of it.
 
     \b
     Example:
@@ -65,7 +96,8 @@ def keygen(key_path: Path, output: str) -> None:
     """
     key = SigningKey.generate()
     write_signing_key(key_path, key)
-    show(output, {"node_id": key.key_id.hex(), "key": str(key_path)})
+    identity = key.key_id.hex()
+    show(output, {"node_id": identity, "pinned_as": f"sha256:{identity}", "key": str(key_path)})
 
 
 @agent.command()
@@ -76,14 +108,20 @@ def keygen(key_path: Path, output: str) -> None:
 def run(config_path: Path, until: str | None, clock_text: str | None, output: str) -> None:
     """Attest until stopped. SIGTERM drains: what is spooled is sent first.
 
+    Logs go to stderr, one JSON object a line. What is left in the spool is sent by the next run.
+
     \b
     Example:
       stillwatch agent run --config agent.toml
     """
+    _log_as_json()
     config = read_config(config_path)
     clock = parse_clock(clock_text, config.log.origin)
     until_ms = None if until is None else parse_instant(until, "--until")
-    with LedgerClient(config.ledger) as ledger:
+    with ExitStack() as held:
+        for node in config.nodes:
+            held.enter_context(hold_key(node.key_path, wait=False))
+        ledger = held.enter_context(LedgerClient(config.ledger))
         process = Agent(config, ledger, clock)
 
         def stop(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal's signature
@@ -98,13 +136,19 @@ def run(config_path: Path, until: str | None, clock_text: str | None, output: st
             "windows": outcome.windows,
             "acknowledged": outcome.acknowledged,
             "left_in_spool": outcome.unlogged,
+            "lost": outcome.lost,
         },
     )
+    if outcome.lost:
+        raise AttestorError(
+            "WINDOWS_LOST",
+            f"{outcome.lost} statements were never spooled and are lost; the log above says why they could not be",
+        )
 
 
 @agent.command()
 @click.option("--recording", type=_FILE, help="Sample this recording rather than the driver.")
-@click.option("--seconds", type=click.IntRange(1, 3600), default=2, show_default=True)
+@_seconds
 @output_option
 def once(recording: Path | None, seconds: int, output: str) -> None:
     """Sample one short window and print it. Nothing is signed for anybody, nothing is sent.
@@ -113,6 +157,7 @@ def once(recording: Path | None, seconds: int, output: str) -> None:
     Example:
       stillwatch agent once --seconds 2
     """
+    _log_for_people()
     start_ms = None
     table: dict[str, object] = {"kind": "nvml"}
     if recording is not None:
@@ -123,18 +168,15 @@ def once(recording: Path | None, seconds: int, output: str) -> None:
     preview = _observe(
         "this node", [(kind, opener)], key=SigningKey.generate(), seconds=seconds, start_ms=start_ms
     )
-    described: dict[str, Json] = {
-        "telemetry": preview.telemetry,
-        "inventory": preview.inventory,
-        "summary": preview.summary,
-    }
-    show(output, described)
+    contents = preview.contents()
+    del contents["opening"]
+    show(output, {"telemetry": preview.telemetry, **contents})
 
 
 @agent.command()
 @click.option("--config", "config_path", type=_FILE, required=True, help="The agent's TOML file.")
 @click.option("--node", "names", multiple=True, help="Only this node; may be repeated.")
-@click.option("--seconds", type=click.IntRange(1, 3600), default=2, show_default=True)
+@_seconds
 @click.option("--at", help="Preview a replay at this time of its clock (RFC 3339).")
 @output_option
 def preview(
@@ -146,6 +188,7 @@ def preview(
     Example:
       stillwatch agent preview --config agent.toml --node rack1-node1
     """
+    _log_for_people()
     config = read_config(config_path)
     start_ms = None if at is None else parse_instant(at, "--at")
     chosen = [node for node in config.nodes if not names or node.name in names]
@@ -176,7 +219,7 @@ def _observe(
     return observe(
         name,
         sources,
-        SystemClock(),
+        SystemClock() if start_ms is not None else WatchedClock(f"sampling {name}", seconds),
         key=key,
         length_ms=seconds * 1000,
         start_ms=start_ms,

@@ -1,6 +1,6 @@
 """The agent's configuration: a TOML file, parsed once into dataclasses.
 
-ledger = "127.0.0.1:7070"          # gRPC address of the ledger
+ledger = "127.0.0.1:7701"          # gRPC address of the ledger
 agreement = "agreement.toml"       # relative paths start at this file's folder
 origin = "log.example"             # which of the agreement's logs; may be left out if it has one
 spool = "spool.sqlite"             # for nodes that do not name their own

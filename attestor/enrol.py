@@ -1,5 +1,8 @@
 """``stillwatch agent enrol``: the node asks, its party signs."""
 
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import click
@@ -7,6 +10,7 @@ import click
 from attestor.config import choose_log, read_agreement
 from attestor.errors import IdentityError
 from attestor.identity import (
+    EnrolmentRequest,
     decode_request,
     encode_request,
     enrolment,
@@ -15,13 +19,14 @@ from attestor.identity import (
     token_digest,
     verify_request,
 )
-from attestor.output import output_option, show
-from attestor.preview import Json
+from attestor.output import Json, output_option, show
 from attestor.settings import parse_instant
 from statements.clock import parse_clock
+from statements.errors import SubmissionError
 from statements.keys import read_signing_key
 from statements.ledger_client import LedgerClient
 from statements.publication import publish
+from statements.signing import key_digest
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -32,17 +37,25 @@ def enrol() -> None:
 
     \b
     Example:
-      (on the node)   stillwatch agent enrol request --key node1.key --token "$TOKEN" \\
-                        --agreement agreement.toml --party lab-a --name node1 --out node1.json
+      (both)          export STILLWATCH_ENROL_TOKEN=...    # one-time, from the party, any random text
+      (on the node)   stillwatch agent enrol request --key node1.key --agreement agreement.toml \\
+                        --party lab-a --name node1 --chips 8 --out node1.json
       (at the party)  stillwatch agent enrol sign --party-key party.key --request node1.json \\
-                        --token "$TOKEN" --site hall-2 --ledger 127.0.0.1:7070 \\
-                        --agreement agreement.toml
+                        --site hall-2 --ledger 127.0.0.1:7701 --agreement agreement.toml
     """
+
+
+_VARIABLE = "STILLWATCH_ENROL_TOKEN"
 
 
 @enrol.command()
 @click.option("--key", "key_path", type=_FILE, required=True, help="The node's key.")
-@click.option("--token", required=True, help="The one-time token that the party gave.")
+@click.option(
+    "--token",
+    envvar=_VARIABLE,
+    required=True,
+    help=f"The one-time token that the party gave; best in {_VARIABLE}, out of sight of other users.",
+)
 @click.option("--agreement", "agreement_path", type=_FILE, required=True)
 @click.option("--party", required=True, help="The party's id in the agreement.")
 @click.option("--name", required=True, help="The node's name, 1 to 64 characters.")
@@ -62,7 +75,13 @@ def request(
     out_path: Path,
     output: str,
 ) -> None:
-    """Write a node's request to be enrolled, which proves that the node holds its key."""
+    """Write a node's request to be enrolled, which proves that the node holds its key.
+
+    \b
+    Example:
+      stillwatch agent enrol request --key node1.key --agreement agreement.toml --party lab-a \\
+        --name node1 --chips 8 --chip-model "NVIDIA H100 80GB HBM3" --out node1.json
+    """
     pins = read_agreement(agreement_path)
     key = read_signing_key(key_path)
     made = request_enrolment(
@@ -74,7 +93,10 @@ def request(
         chips=chips,
         chip_model=chip_model,
     )
-    out_path.write_text(encode_request(made), encoding="utf-8")
+    try:
+        out_path.write_text(encode_request(made), encoding="utf-8")
+    except OSError as error:
+        raise IdentityError("UNWRITABLE", f"cannot write {out_path}: {error.strerror}") from error
     show(output, {"node_id": key.key_id.hex(), "request": str(out_path)})
 
 
@@ -84,7 +106,12 @@ def request(
     "--request", "request_paths", type=_FILE, required=True, multiple=True, help="May be repeated."
 )
 @click.option(
-    "--token", "tokens", required=True, multiple=True, help="A token handed out; may be repeated."
+    "--token",
+    "tokens",
+    envvar=_VARIABLE,
+    required=True,
+    multiple=True,
+    help=f"A token handed out; may be repeated. Or several in {_VARIABLE}, apart by spaces.",
 )
 @click.option("--site", required=True, help="The site's name, 1 to 64 characters.")
 @click.option("--ledger", required=True, help="HOST:PORT of the ledger.")
@@ -108,7 +135,13 @@ def sign(
 ) -> None:
     """Verify nodes' requests, sign their enrolments with the party's key, and log them.
 
-    Each token serves one request.
+    Each token serves one request. From --accounted-from on, time without evidence of the node's chips counts against
+    the party.
+
+    \b
+    Example:
+      stillwatch agent enrol sign --party-key party.key --request node1.json --request node2.json \\
+        --site hall-2 --ledger 127.0.0.1:7701 --agreement agreement.toml
     """
     pins = read_agreement(agreement_path)
     log = choose_log(pins, origin)
@@ -120,22 +153,37 @@ def sign(
     for path in request_paths:
         try:
             text = path.read_text(encoding="utf-8")
-        except OSError as error:
-            raise IdentityError("NOT_A_REQUEST", f"{path}: {error.strerror}") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise IdentityError("NOT_A_REQUEST", f"{path}: {error}") from error
         found = decode_request(text, str(path))
         verify_request(found, agreement=pins.digest, party=party, tokens=unused)
         unused.discard(found.token_digest)
         verified.append(found)
     enrolled: list[Json] = []
-    with LedgerClient(ledger) as client:
-        for found in verified:
-            published = publish(
-                client,
-                party_key,
-                enrolment(found, site=site, accounted_from_ms=from_ms),
-                now_ms=clock.now_ms(),
-                pins=pins,
-                origin=log.origin,
-            )
-            enrolled.append({"name": found.name, "index": published.index})
+    with LedgerClient(ledger) as client, _progress(verified) as requests:
+        for found in requests:
+            try:
+                published = publish(
+                    client,
+                    party_key,
+                    enrolment(found, site=site, accounted_from_ms=from_ms),
+                    now_ms=clock.now_ms(),
+                    pins=pins,
+                    origin=log.origin,
+                )
+            except SubmissionError as error:
+                raise IdentityError(
+                    error.reason,
+                    f"{found.name} is not enrolled: {error}; enrolled before it: {len(enrolled)} of {len(verified)}",
+                ) from error
+            node_id = key_digest(found.node_key).hex()
+            enrolled.append({"name": found.name, "node_id": node_id, "index": published.index})
     show(output, {"site": site, "enrolled": enrolled})
+
+
+def _progress(
+    requests: Sequence[EnrolmentRequest],
+) -> AbstractContextManager[Iterable[EnrolmentRequest]]:
+    """Return the requests behind a bar on stderr, when there are several and somebody watches."""
+    hidden = len(requests) == 1 or not sys.stderr.isatty()
+    return click.progressbar(requests, label="enrolling", file=sys.stderr, hidden=hidden)

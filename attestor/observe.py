@@ -7,16 +7,12 @@ from attestor.agent import SOFTWARE
 from attestor.chain import Chain
 from attestor.errors import SourceError
 from attestor.node import Windows
-from attestor.preview import Preview, describe_inventory, describe_summary
+from attestor.preview import Preview
 from attestor.sampler import NodeSampler
 from attestor.sources.registry import Opener
 from attestor.window import Span
-from protos.stillwatch.statement.v1 import inventory_pb2, summary_pb2
 from statements.author import NOTHING, Seen
-from statements.body import decode_body
 from statements.clock import Clock
-from statements.header import decode_header
-from statements.kinds import Kind
 from statements.signing import SigningKey
 
 
@@ -53,7 +49,9 @@ def observe(
             due = sampler.poll(due)
     if start_ms is None:
         clock.sleep(max(0, end - clock.now_ms()) / 1000)
-    sampler.poll(end)
+        sampler.poll(max(end, clock.now_ms()), due_only=False)
+    else:
+        sampler.poll(end, due_only=False)
     chain = Chain(
         key, origin=origin, agreement=agreement, software=SOFTWARE, draw=secrets.token_bytes
     )
@@ -62,16 +60,9 @@ def observe(
     windows.close_one()
     statements = tuple(statement for _, statement in chain.sign(end, Seen(), windows.life))
     sampler.close()
-    contents = {
-        Kind(decode_header(statement.header).kind): decode_body(statement.stored)
-        for statement in statements
-    }
-    telemetry = sampler.equipment.telemetry
     return Preview(
         node=name,
-        telemetry=telemetry.name.lower() if telemetry else "not said",
+        telemetry=sampler.equipment.telemetry.name.lower(),
         span=Span(start, end),
         statements=statements,
-        inventory=describe_inventory(inventory_pb2.Inventory.FromString(contents[Kind.INVENTORY])),
-        summary=describe_summary(summary_pb2.WorkloadSummary.FromString(contents[Kind.SUMMARY])),
     )

@@ -1,11 +1,11 @@
 """How commands print results: text for people, JSON for programs; on stdout, nothing else there."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import click
 
-from attestor.preview import Json, as_text
+Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 
 output_option = click.option(
     "-o",
@@ -20,3 +20,29 @@ output_option = click.option(
 def show(output: str, result: Mapping[str, Json]) -> None:
     """Print a result on stdout, as ``output`` ("text" or "json") asks."""
     click.echo(json.dumps(result, indent=2) if output == "json" else as_text(result))
+
+
+def as_text(value: Json, indent: int = 0) -> str:
+    """Return described fields as lines for a terminal, nested ones indented."""
+    pad = "  " * indent
+    if isinstance(value, Mapping):
+        lines = []
+        for key, inner in value.items():
+            if isinstance(inner, Mapping) or (
+                isinstance(inner, list) and any(isinstance(item, Mapping) for item in inner)
+            ):
+                lines += [f"{pad}{key}:", as_text(inner, indent + 1)]
+            else:
+                lines.append(f"{pad}{key}: {_plain(inner)}")
+        return "\n".join(lines)
+    if isinstance(value, list):
+        return "\n".join(f"{pad}- {as_text(item, indent + 1).lstrip()}" for item in value)
+    return f"{pad}{_plain(value)}"
+
+
+def _plain(value: Json) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list):
+        return " ".join(_plain(item) for item in value) if value else "none"
+    return "-" if value is None else str(value)

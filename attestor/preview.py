@@ -1,18 +1,21 @@
-"""Shows people what leaves a node: summaries and headers, decoded."""
+"""Shows people what leaves a node: every field of every header and body, decoded."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from attestor.output import Json
 from attestor.window import Span
-from protos.stillwatch.statement.v1 import inventory_pb2, summary_pb2
+from protos.stillwatch.statement.v1 import summary_pb2
 from statements.author import Statement
+from statements.body import SALT_LENGTH, decode_body
 from statements.features import FEATURES, MISSING_COUNTER, MISSING_SLOT, unpack_rows
 from statements.header import decode_header
-from statements.kinds import Kind
-
-Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
+from statements.kinds import Kind, parse_content
 
 READERS = "everyone: this version makes every body public"
 
@@ -21,6 +24,24 @@ def rfc3339(instant_ms: int) -> str:
     """Return Unix milliseconds as RFC 3339 UTC."""
     seconds, millis = divmod(instant_ms, 1000)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{millis:03d}Z"
+
+
+def describe_message(message: Message) -> dict[str, Json]:
+    """Return every field that is set, by name: bytes in hexadecimal, enumerations by name."""
+    return {field.name: _value(field, value) for field, value in message.ListFields()}
+
+
+def _value(field: FieldDescriptor, value: object) -> Json:
+    if isinstance(value, Message):
+        return describe_message(value)
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, int) and field.enum_type is not None:
+        return str(field.enum_type.values_by_number[value].name)
+    if isinstance(value, bool | int | float | str):
+        return value
+    assert isinstance(value, Iterable)  # noqa: S101 - what is left is a repeated field
+    return [_value(field, one) for one in value]
 
 
 def _slots(data: bytes) -> list[int | None]:
@@ -33,30 +54,24 @@ def _counters(values: Sequence[int]) -> list[int | None]:
 
 
 def describe_summary(summary: summary_pb2.WorkloadSummary) -> dict[str, Json]:
-    """Return a summary's fields by name; what the hardware did not say is left out or null."""
+    """Return a summary's fields by name, matrices decoded; what the hardware did not say is left out or null."""
     width = 4 * len(FEATURES)
     rows = unpack_rows(summary.chip_features, len(summary.chip_features) // width)
-    described: dict[str, Json] = {
-        "samples_expected": summary.samples_expected,
-        "samples_taken": summary.samples_taken,
-        "largest_gap_ms": summary.largest_gap_ms,
-        "boot_id": summary.boot_id.hex(),
-        "inventory": summary.inventory.hex(),
-        "energy_start_mj": _counters(summary.energy_start_mj),
-        "energy_end_mj": _counters(summary.energy_end_mj),
-        "chips": [
-            {
-                feature.name: value
-                for feature, value in zip(FEATURES, row, strict=True)
-                if not math.isnan(value)
-            }
-            for row in rows
-        ],
-        "failed_sources": list(summary.failed_sources),
-    }
-    if summary.HasField("power"):
-        count = len(rows) or 1
-        size = len(summary.power.chips) // count
+    described = describe_message(summary)
+    described.pop("chip_features", None)
+    described["failed_sources"] = list(summary.failed_sources)
+    described["energy_start_mj"] = _counters(summary.energy_start_mj)
+    described["energy_end_mj"] = _counters(summary.energy_end_mj)
+    described["chips"] = [
+        {
+            feature.name: value
+            for feature, value in zip(FEATURES, row, strict=True)
+            if not math.isnan(value)
+        }
+        for row in rows
+    ]
+    if described.pop("power", None) is not None:
+        size = len(summary.power.chips) // (len(rows) or 1)
         described["power_w"] = {
             "slot_ms": summary.power.slot_ms,
             "chips": [
@@ -65,21 +80,7 @@ def describe_summary(summary: summary_pb2.WorkloadSummary) -> dict[str, Json]:
             ],
             "node": _slots(summary.power.node),
         }
-    if summary.HasField("node"):
-        described["node"] = {field.name: value for field, value in summary.node.ListFields()}
     return described
-
-
-def describe_inventory(inventory: inventory_pb2.Inventory) -> dict[str, Json]:
-    """Return an inventory's fields by name."""
-    return {
-        "driver": inventory.driver or None,
-        "sources": list(inventory.sources),
-        "missing_channels": list(inventory.missing_channels),
-        "chips": [
-            {field.name: value for field, value in chip.ListFields()} for chip in inventory.chips
-        ],
-    }
 
 
 def describe_statement(statement: Statement) -> dict[str, Json]:
@@ -88,63 +89,52 @@ def describe_statement(statement: Statement) -> dict[str, Json]:
     return {
         "kind": Kind(header.kind).name.lower(),
         "author": header.author.hex(),
+        "key_id": header.key_id.hex(),
         "epoch": header.epoch.hex(),
         "sequence": header.sequence,
         "previous": header.previous.hex(),
         "from": rfc3339(header.start_ms),
         "to": rfc3339(header.end_ms),
+        "seen_log": header.seen_log.hex(),
         "seen_size": header.seen_size,
+        "seen_root": header.seen_root.hex(),
         "body_digest": header.body_digest.hex(),
+        "stored_digest": header.stored_digest.hex(),
         "header_bytes": len(statement.header),
         "signature_bytes": len(statement.signature),
         "body_bytes": len(statement.stored),
+        "body_salt_bytes": SALT_LENGTH,
         "who_may_read": READERS,
     }
 
 
+def describe_content(statement: Statement) -> dict[str, Json]:
+    """Return every field of what a statement's body says."""
+    content = parse_content(
+        Kind(decode_header(statement.header).kind), decode_body(statement.stored)
+    )
+    if isinstance(content, summary_pb2.WorkloadSummary):
+        return describe_summary(content)
+    return describe_message(content)
+
+
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What one node would say of one window: statements in order, and their contents described."""
+    """What one node would say of one window: statements in order. ``telemetry`` is the label of its readings."""
 
     node: str
     telemetry: str
     span: Span
     statements: tuple[Statement, ...]
-    inventory: dict[str, Json]
-    summary: dict[str, Json]
 
-    def as_json(self) -> dict[str, Json]:
-        """Return the preview for output."""
+    def contents(self) -> dict[str, Json]:
+        """Return what the bodies say, by kind of statement."""
         return {
-            "node": self.node,
-            "telemetry": self.telemetry,
-            "sent": [describe_statement(statement) for statement in self.statements],
-            "inventory": self.inventory,
-            "summary": self.summary,
+            Kind(decode_header(statement.header).kind).name.lower(): describe_content(statement)
+            for statement in self.statements
         }
 
-
-def as_text(value: Json, indent: int = 0) -> str:
-    """Return described fields as lines for a terminal, nested ones indented."""
-    pad = "  " * indent
-    if isinstance(value, Mapping):
-        lines = []
-        for key, inner in value.items():
-            if isinstance(inner, Mapping) or (
-                isinstance(inner, list) and any(isinstance(item, Mapping) for item in inner)
-            ):
-                lines += [f"{pad}{key}:", as_text(inner, indent + 1)]
-            else:
-                lines.append(f"{pad}{key}: {_plain(inner)}")
-        return "\n".join(lines)
-    if isinstance(value, list):
-        return "\n".join(f"{pad}- {as_text(item, indent + 1).lstrip()}" for item in value)
-    return f"{pad}{_plain(value)}"
-
-
-def _plain(value: Json) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, list):
-        return " ".join(_plain(item) for item in value) if value else "none"
-    return "-" if value is None else str(value)
+    def as_json(self) -> dict[str, Json]:
+        """Return the preview for output: headers in order, then what each body says."""
+        sent: list[Json] = [describe_statement(statement) for statement in self.statements]
+        return {"node": self.node, "telemetry": self.telemetry, "sent": sent, **self.contents()}

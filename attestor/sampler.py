@@ -71,14 +71,14 @@ class NodeSampler:
         with self._lock:
             return self._through_ms
 
-    def poll(self, now_ms: int) -> int:
-        """Ask the sources that are due; return when the next one is, Unix milliseconds.
+    def poll(self, now_ms: int, *, due_only: bool = True) -> int:
+        """Ask the sources that are due, or all; return when the next one is, Unix milliseconds.
 
         While the clock is behind an instant that was polled, nothing is asked: no time is read twice.
         """
         self._mind_the_clock(now_ms)
         for slot in self._slots:
-            if now_ms >= slot.due_ms:
+            if now_ms >= slot.due_ms or not due_only:
                 self._ask(slot, now_ms)
         with self._lock:
             self._through_ms = max(self._through_ms, now_ms)

@@ -8,6 +8,9 @@ import pytest
 from attestor.channels import Reading
 from attestor.recording import RecordedChip, RecordingHeader, RecordingWriter
 from tests.nvml.driver import build
+from tests.unit.statements.conftest import ledger
+
+__all__ = ["ledger"]  # a fixture, shared with those who test how to speak to one
 
 CHANNELS = (
     "power_w",

@@ -1,0 +1,39 @@
+"""Waiting that somebody watches: a bar on stderr when that is a terminal."""
+
+import sys
+import time
+from typing import Final
+
+import click
+
+from statements.clock import SystemClock
+
+_STEP_S: Final = 0.2
+
+
+class WatchedClock:
+    """The system's clock, whose sleeps move a bar that is full after ``seconds``."""
+
+    def __init__(self, label: str, seconds: int) -> None:
+        self._clock = SystemClock()
+        self._ends = time.monotonic() + seconds
+        hidden = not sys.stderr.isatty()
+        self._bar = click.progressbar(length=seconds, label=label, file=sys.stderr, hidden=hidden)
+
+    def now_ms(self) -> int:
+        """Return Unix milliseconds."""
+        return self._clock.now_ms()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait for that many seconds."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self._clock.sleep(min(left, _STEP_S))
+            self._show()
+
+    def _show(self) -> None:
+        done = int(self._bar.length - (self._ends - time.monotonic())) if self._bar.length else 0
+        if self._bar.length and done > self._bar.pos:
+            self._bar.update(done - self._bar.pos)
+            if self._bar.pos >= self._bar.length:
+                self._bar.render_finish()
