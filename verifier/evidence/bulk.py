@@ -18,6 +18,7 @@ from statements.features import FEATURE_SET, MISSING_COUNTER, WIDTH
 from verifier.accounts.columns import (
     ChipWindows,
     Float64,
+    Int32,
     Int64,
     NodeWindows,
     Uint16,
@@ -30,6 +31,8 @@ from verifier.instants import LAST_MS
 
 MOST_LAYOUTS: Final = 16
 """Layouts that are tried for bodies of one length."""
+_BLOCK: Final = 1 << 20
+"""Bytes of bodies that are stacked at once: few enough to stay in a processor's cache."""
 
 _F: Final = {field.name: field.number for field in summary_pb2.WorkloadSummary.DESCRIPTOR.fields}
 _P: Final = {field.name: field.number for field in summary_pb2.PowerSeries.DESCRIPTOR.fields}
@@ -39,6 +42,8 @@ _SLOT_MS: Final[Path] = (_F["power"], _P["slot_ms"])
 _TUPLES: Final = ("wall_slots", "chip_slots", "telemetry")
 Boots = dict[tuple[int, bytes], int]
 """Numbers of the boots of nodes."""
+Seat = tuple[int, int, int]
+"""Numbers of a window's models in :attr:`Bodies.kinds`, of its roster and of its boot; -1 where it cites nothing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +51,8 @@ class Bodies:
     """Stored bodies of summaries whose digests were verified, and what their headers and inventories say.
 
     ``models`` maps a node and an inventory's digest to the chip table's rows of its chips, ``rosters`` to the number of
-    the chips themselves. ``labels`` is how the telemetry of each was made. ``boots`` numbers the boots met so far.
+    the chips themselves. ``labels`` is how the telemetry of each was made. ``boots`` numbers the boots met so far, and
+    ``kinds`` lists the models of the inventories cited so far.
     """
 
     stored: Sequence[bytes]
@@ -57,6 +63,33 @@ class Bodies:
     rosters: Mapping[tuple[int, bytes], int]
     labels: Sequence[str]
     boots: Boots = field(default_factory=dict)
+    kinds: list[tuple[int, ...]] = field(default_factory=list)
+    _seats: list[Seat] = field(default_factory=list)
+    _seat_of: dict[bytes, int] = field(default_factory=dict)
+
+    def seats(self, node: Int64, inventory: Octets, boot: Octets) -> Int32:
+        """Return the seats of windows, [n, 3], whose bodies cite ``inventory`` [n, 32] and ``boot`` [n, 16]."""
+        keys = np.concatenate(
+            [node.astype("<i4").view(np.uint8).reshape(-1, 4), inventory, boot], axis=1
+        )
+        width, data = keys.shape[1], keys.tobytes()
+        texts = [data[at : at + width] for at in range(0, len(data), width)]
+        known = self._seat_of
+        for key in set(texts) - known.keys():
+            known[key] = len(self._seats)
+            self._seats.append(self._seat(int.from_bytes(key[:4], "little"), key[4:36], key[36:]))
+        places = np.fromiter(map(known.__getitem__, texts), dtype=np.int64, count=len(texts))
+        found: Int32 = np.array(self._seats, dtype=np.int32)[places]
+        return found
+
+    def _seat(self, node: int, inventory: bytes, boot: bytes) -> Seat:
+        models = self.models.get((node, inventory))
+        if models is None:
+            return (-1, -1, -1)
+        if models not in self.kinds:
+            self.kinds.append(models)
+        number = self.boots.setdefault((node, boot), len(self.boots))
+        return (self.kinds.index(models), self.rosters[node, inventory], number)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,29 +102,48 @@ class Piece:
 
 def read_bulk(bodies: Bodies) -> tuple[list[Piece], Int64]:
     """Return the windows that could be read by layout, and the places of all other bodies."""
-    lengths = np.array([len(body) for body in bodies.stored], dtype=np.int64)
+    lengths = np.fromiter(map(len, bodies.stored), dtype=np.int64, count=len(bodies.stored))
     pieces: list[Piece] = []
-    left: list[Int64] = []
+    left = [np.zeros(0, dtype=np.int64)]
     for length in np.unique(lengths).tolist():
         places = np.flatnonzero(lengths == length).astype(np.int64)
-        stacked = np.frombuffer(
-            b"".join(bodies.stored[at] for at in places.tolist()), dtype=np.uint8
-        ).reshape(len(places), length)
-        for _ in range(MOST_LAYOUTS):
-            if not len(places):
-                break
-            layout = read_layout(bodies.stored[int(places[0])])
-            if layout is None:
-                left.append(places[:1])
-                places, stacked = places[1:], stacked[1:]
-                continue
-            same = layout.matches(stacked)
-            found, refused = _Reader(bodies, layout, places[same], stacked[same]).read()
+        step = max(1, _BLOCK // max(1, length))
+        layouts: list[Layout] = []
+        for first in range(0, len(places), step):
+            found, others = _read_block(bodies, places[first : first + step], layouts)
             pieces += found
-            left.append(refused)
-            places, stacked = places[~same], stacked[~same]
-        left.append(places)
-    return pieces, np.sort(np.concatenate([np.zeros(0, dtype=np.int64), *left]))
+            left += others
+    return pieces, np.sort(np.concatenate(left))
+
+
+def _read_block(
+    bodies: Bodies, places: Int64, layouts: list[Layout]
+) -> tuple[list[Piece], list[Int64]]:
+    """Read some bodies of one length by the layouts met so far, and by those that they show."""
+    stored = [bodies.stored[at] for at in places.tolist()]
+    stacked = np.frombuffer(b"".join(stored), dtype=np.uint8).reshape(len(places), len(stored[0]))
+    pieces: list[Piece] = []
+    left: list[Int64] = []
+    rows = np.arange(len(places))
+    tried, unreadable = 0, 0
+    while len(rows) and tried + unreadable < MOST_LAYOUTS:
+        if tried == len(layouts):
+            layout = read_layout(stored[int(rows[0])])
+            if layout is None:
+                left.append(places[rows[:1]])
+                rows = rows[1:]
+                unreadable += 1
+                continue
+            layouts.append(layout)
+        layout = layouts[tried]
+        tried += 1
+        same = layout.matches(stacked if len(rows) == len(stacked) else stacked[rows])
+        found, refused = _Reader(bodies, layout, places, stacked).some(rows[same]).read()
+        pieces += found
+        left.append(refused)
+        rows = rows[~same]
+    left.append(places[rows])
+    return pieces, left
 
 
 class _Reader:
@@ -105,26 +157,26 @@ class _Reader:
 
     def read(self) -> tuple[list[Piece], Int64]:
         """Return a piece for each inventory's models that the bodies cite, and the places that are refused."""
-        groups: dict[tuple[int, ...], list[int]] = {}
-        refused: list[int] = []
-        cited = self._texts((_F["inventory"],), 32)
-        for row, node in enumerate(self.bodies.node[self.places].tolist()):
-            models = self.bodies.models.get((node, cited[row])) if cited else None
-            if models is None:
-                refused.append(row)
-            else:
-                groups.setdefault(models, []).append(row)
+        inventory, boot = self._octets((_F["inventory"],), 32), self._octets((_F["boot_id"],), 16)
+        if inventory is None or boot is None:
+            return [], self.places
+        seats = self.bodies.seats(self.bodies.node[self.places], inventory, boot)
         pieces: list[Piece] = []
-        left = [self.places[np.array(refused, dtype=np.int64)]]
-        for models, members in groups.items():
-            group = self.some(np.array(members, dtype=np.int64))
+        left: list[Int64] = []
+        for kind in np.unique(seats[:, 0]).tolist():
+            rows = np.flatnonzero(seats[:, 0] == kind)
+            group = self.some(rows)
+            if kind < 0:
+                left.append(group.places)
+                continue
+            models = self.bodies.kinds[kind]
             fit = group.fits(len(models))
             left.append(group.places[~fit])
             if fit.any():
-                pieces.append(group.some(np.flatnonzero(fit).astype(np.int64)).piece(models))
+                pieces.append(group.some(np.flatnonzero(fit)).piece(models, seats[rows][fit]))
         return pieces, np.concatenate(left)
 
-    def some(self, rows: Int64) -> "_Reader":
+    def some(self, rows: NDArray[np.intp]) -> "_Reader":
         """Return the reader of some of the rows."""
         if len(rows) == len(self.places):
             return self
@@ -134,9 +186,7 @@ class _Reader:
         """Return which rows have the shape that they declare; the others are left to the one-by-one way."""
         fields, places = self.layout.fields, self.places
         fit = np.ones(len(places), dtype=np.bool_)
-        sizes = {"chip_features": 4 * WIDTH * chips, "boot_id": 16} | dict.fromkeys(
-            _COUNTERS, 8 * chips
-        )
+        sizes = {"chip_features": 4 * WIDTH * chips} | dict.fromkeys(_COUNTERS, 8 * chips)
         for name, size in sizes.items():
             start, end = fields.get((_F[name],), (0, 0))
             if end - start != size and not (name in _COUNTERS and start == end):
@@ -158,10 +208,10 @@ class _Reader:
                     fit &= (end - start) == 2 * count * slots
         return fit
 
-    def piece(self, models: tuple[int, ...]) -> Piece:
-        """Return the windows of rows that fit."""
+    def piece(self, models: tuple[int, ...], seats: Int32) -> Piece:
+        """Return the windows of rows that fit; ``seats`` are theirs, [n, 3]."""
         count = len(models)
-        nodes = self._nodes(count)
+        nodes = self._nodes(count, seats)
         window = np.repeat(np.arange(len(self.places), dtype=np.int64), count)
         features = self.layout.column(self.stacked, (_F["chip_features"],), np.dtype("<f4"))
         chips = ChipWindows(
@@ -182,27 +232,17 @@ class _Reader:
         )
         return Piece(self.places, Windows(chips, nodes))
 
-    def _nodes(self, chips: int) -> NodeWindows:
+    def _nodes(self, chips: int, seats: Int32) -> NodeWindows:
         start, end = self.bodies.start_ms[self.places], self.bodies.end_ms[self.places]
         node = self.bodies.node[self.places].astype(np.int32)
-        boots = self.bodies.boots
-        boot = [
-            boots.setdefault(key, len(boots))
-            for key in zip(node.tolist(), self._texts((_F["boot_id"],), 16), strict=True)
-        ]
-        rosters = self.bodies.rosters
-        roster = [
-            rosters[key]
-            for key in zip(node.tolist(), self._texts((_F["inventory"],), 32), strict=True)
-        ]
         gap = self._number((_F["largest_gap_ms"],), -1)
         return NodeWindows(
             node=node,
             start_ms=start,
             end_ms=end,
             chips=np.full(len(node), chips, dtype=np.int32),
-            boot=np.array(boot, dtype=np.int32),
-            roster=np.array(roster, dtype=np.int32),
+            boot=np.ascontiguousarray(seats[:, 2]),
+            roster=np.ascontiguousarray(seats[:, 1]),
             wall_energy_j=self._float((_F["node"], _N["wall_energy_joules"]), "<f8"),
             wall_covered_ms=self._number((_F["node"], _N["wall_covered_ms"]), 0),
             wall_resolution_w=self._float((_F["node"], _N["wall_resolution_watts"]), "<f4"),
@@ -215,13 +255,10 @@ class _Reader:
             telemetry=tuple([self.bodies.labels[at] for at in self.places.tolist()]),
         )
 
-    def _texts(self, path: Path, length: int) -> list[bytes]:
-        """Return a field of bytes of each row; empty when it is absent or of another length."""
+    def _octets(self, path: Path, length: int) -> Octets | None:
+        """Return a field of bytes of each row, [n, length]; ``None`` when it is absent or of another length."""
         start, end = self.layout.fields.get(path, (0, 0))
-        if end - start != length:
-            return []
-        data = self.stacked[:, start:end].tobytes()
-        return [data[at : at + length] for at in range(0, len(data), length)]
+        return self.stacked[:, start:end] if end - start == length else None
 
     def _number(self, path: Path, absent: int) -> Int64:
         found = self.layout.number(self.stacked, path)
@@ -249,15 +286,21 @@ class _Reader:
         return tuple(found.astype(np.uint16, copy=False).reshape(len(self.places), *shape))
 
 
+def _order(values: Int64) -> "NDArray[np.intp] | slice":
+    """Return what puts values into ascending order; a slice, which copies nothing, where they are."""
+    if bool((values[1:] >= values[:-1]).all()):
+        return slice(None)
+    return np.argsort(values, kind="stable")
+
+
 def join(pieces: Sequence[Piece]) -> Windows:
     """Return the windows of all pieces, in the order of their places."""
     pieces = [piece for piece in pieces if len(piece.places)] or pieces[:1]
     if len(pieces) == 1:
         return pieces[0].windows
     places = np.concatenate([piece.places for piece in pieces])
-    order = np.argsort(places, kind="stable")
     of_chip = np.concatenate([piece.places[piece.windows.chips.window] for piece in pieces])
-    chip_order = np.argsort(of_chip, kind="stable")
+    order, chip_order = _order(places), _order(of_chip)
     nodes = [piece.windows.nodes for piece in pieces]
     chips = [piece.windows.chips for piece in pieces]
 
@@ -269,7 +312,7 @@ def join(pieces: Sequence[Piece]) -> Windows:
 
     def told(name: str) -> tuple[object, ...]:
         flat = [value for one in nodes for value in getattr(one, name)]
-        return tuple(flat[at] for at in order.tolist())
+        return tuple(flat if isinstance(order, slice) else [flat[at] for at in order.tolist()])
 
     arrays = {name: chip(name) for name in ChipWindows.__slots__ if name != "window"}
     window = np.searchsorted(places[order], of_chip[chip_order]).astype(np.int64)

@@ -6,6 +6,7 @@ logged late, or before it can have been over, or for which ticks are wanting, ca
 apart, in ``admitting``.
 """
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -133,6 +134,7 @@ class _Reader:
         self.party = party
         self.period = period
         self.table = table
+        self.row = functools.cache(table.row)
         self.nodes = tuple(node for node in evidence.nodes if node.party == party.id)
         self.index = {node.node_id: at for at, node in enumerate(self.nodes)}
         self.rosters: dict[tuple[str, ...], int] = {}
@@ -161,7 +163,7 @@ class _Reader:
         node = self.index[inventory.author]
         key = node, inventory.body_digest
         self.models[key] = tuple(
-            self.table.row(chip.model if chip.HasField("model") else None) for chip in chips
+            self.row(chip.model if chip.HasField("model") else None) for chip in chips
         )
         roster = self.roster_of[key] = self.rosters.setdefault(uuids, len(self.rosters))
         self.claims.setdefault((node, roster), inventory.row)
@@ -182,30 +184,28 @@ class _Reader:
     def _judged(self, rows: Int64) -> Int64:
         """Return the rows whose epoch, place and body are in order; the others are excluded."""
         records, bodies = self.evidence.records, self.evidence.prefix.bodies
-        labels = self._labels(rows)
         length = self.agreement.pins.window_ms
         start, end = records.start_ms[rows], records.end_ms[rows]
-        aligned = ((start % length == 0) & (end - start == length)).tolist()
         stored = [bodies[index] for index in records.index[rows].tolist()]
-        digests = [b"" if body is None else body_digest(body) for body in stored]
-        named = np.ascontiguousarray(records.table["stored_digest"][rows]).tobytes()
-        kept: list[int] = []
-        for at, (row, chain) in enumerate(
-            zip(rows.tolist(), records.chain[rows].tolist(), strict=True)
+        digests = b"".join(body_digest(b"" if body is None else body) for body in stored)
+        named = np.ascontiguousarray(records.table["stored_digest"][rows])
+        labels = self._labels(rows)
+        unfit = {label for label in labels.values() if isinstance(label, Excluded)}
+        chains = records.chain[rows]
+        kept = np.ones(len(rows), dtype=np.bool_)
+        for why, wrong in (
+            *(
+                (why, np.isin(chains, [c for c, label in labels.items() if label is why]))
+                for why in unfit
+            ),
+            (Excluded.MISALIGNED, (start % length != 0) | (end - start != length)),
+            (Excluded.BODY_MISSING, np.array([body is None for body in stored], dtype=np.bool_)),
+            (Excluded.BODY_REFUSED, np.frombuffer(digests, dtype="V32") != named),
         ):
-            label, why = labels[chain], None
-            if isinstance(label, Excluded):
-                why = label
-            elif not aligned[at]:
-                why = Excluded.MISALIGNED
-            elif stored[at] is None:
-                why = Excluded.BODY_MISSING
-            elif digests[at] != named[32 * at : 32 * at + 32]:
-                why = Excluded.BODY_REFUSED
-            if why is None:
-                kept.append(at)
-            else:
-                self.excluded.append(ExcludedWindow(row, why, why.value))
+            self.excluded += [
+                ExcludedWindow(row, why, why.value) for row in rows[wrong & kept].tolist()
+            ]
+            kept &= ~wrong
         return rows[kept]
 
     def _bodies(self, rows: Int64) -> Bodies:
@@ -275,10 +275,12 @@ class _Reader:
     def _sorted_by_time(self, windows: Windows, rows: Int64) -> PartyWindows:
         """Return the windows, those that were not logged in time set apart."""
         timing = self._timing(rows)
-        why = [timing.get(row) for row in rows.tolist()]
-        timely = np.array([one is None for one in why], dtype=np.bool_)
-        unclear = np.array([one is Excluded.UNTIMED for one in why], dtype=np.bool_)
-        self.excluded += [ExcludedWindow(row, why, why.value) for row, why in timing.items()]
+        for why, untimely in timing.items():
+            self.excluded += [
+                ExcludedWindow(row, why, why.value) for row in rows[untimely].tolist()
+            ]
+        unclear = timing[Excluded.UNTIMED]
+        timely = ~(timing[Excluded.LATE] | timing[Excluded.EARLY] | unclear)
         return PartyWindows(
             party=self.party.id,
             nodes=self.nodes,
@@ -323,18 +325,17 @@ class _Reader:
             found[chain] = self.index.get(records.text("author", row), -1)
         return found
 
-    def _timing(self, rows: Int64) -> dict[int, Excluded]:
+    def _timing(self, rows: Int64) -> dict[Excluded, Bools]:
+        """Return which rows were not logged in time, or may not have been."""
         records, time = self.evidence.records, self.evidence.time
-        deadline = records.end_ms[rows] + self.agreement.pins.late_grace_ms
-        index = records.index[rows]
+        grace, index = self.agreement.pins.late_grace_ms, records.index[rows]
+        deadline = records.end_ms[rows] + grace
         late = time.not_before_ms[index] > deadline
-        unclear = ~late & (time.not_after_ms[index] > deadline)
-        # Clocks may differ by as much as the grace; more, and somebody made up what had not happened yet.
-        early = time.not_after_ms[index] < records.end_ms[rows] - self.agreement.pins.late_grace_ms
         return {
-            **dict.fromkeys(rows[late].tolist(), Excluded.LATE),
-            **dict.fromkeys(rows[early].tolist(), Excluded.EARLY),
-            **dict.fromkeys(rows[unclear].tolist(), Excluded.UNTIMED),
+            Excluded.LATE: late,
+            # Clocks may differ by as much as the grace; more, and somebody made up what had not happened yet.
+            Excluded.EARLY: time.not_after_ms[index] < records.end_ms[rows] - grace,
+            Excluded.UNTIMED: ~late & (time.not_after_ms[index] > deadline),
         }
 
     def _labels(self, rows: Int64) -> dict[int, str | Excluded]:
@@ -359,7 +360,7 @@ class _Reader:
             yield ExpectedNode(
                 index=at,
                 node_id=node.node_id.hex(),
-                models=(self.table.row(node.chip_model),) * node.chips,
+                models=(self.row(node.chip_model),) * node.chips,
                 accounted_from_ms=node.accounted_from_ms,
             )
         reference = self.table.row(REFERENCE_CHIP)
