@@ -36,17 +36,18 @@ def found_log(folder: Path, seed: int = 1) -> Cast:
 
 @dataclass
 class LedgerProcess:
-    """One ledger; ``start`` may be called again once it has ended. What it prints is in ``folder``.log."""
+    """One ledger; ``start`` may be called again once it has ended. What it prints is in ``log``, beside the folder."""
 
     folder: Path
     options: Sequence[str] = ("--beat", "0.1")
     grpc: str = "127.0.0.1:0"
     http: str = ""
+    log_file: Path | None = None
     process: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
 
     @property
     def log(self) -> Path:
-        return self.folder.with_name(self.folder.name + ".log")
+        return self.log_file or self.folder.with_name(self.folder.name + ".log")
 
     def command(self, grpc: str = "127.0.0.1:0") -> list[str]:
         return [
@@ -101,7 +102,7 @@ class LedgerProcess:
 
     @property
     def _ready(self) -> Path:
-        return self.folder.with_name(self.folder.name + ".ready")
+        return self.log.with_suffix(".ready")
 
 
 def stillwatch(*arguments: str, timeout: float = 60) -> "subprocess.CompletedProcess[str]":
