@@ -24,12 +24,15 @@ from attestor.spool import Spool
 from attestor.uplink import Backoff, Ledger, Uplink, Uploader, newest_logged
 from statements.clock import Clock
 from statements.errors import SubmissionError
+from statements.log_trust import LogTrust
 
 _log = structlog.get_logger("stillwatch.agent")
 
 SOFTWARE: Final = "stillwatch-agent 0.1.0"
 _TICK_S: Final = 0.05
 """Real time between two looks at whether a window is over."""
+_TELL_EVERY_S: Final = 60.0
+"""Real time between two lines of progress in the agent's own log."""
 _WINDOWS_AT_ONCE: Final = 60
 """Windows of a node closed before they are spooled: after a long sleep of the machine there are many."""
 
@@ -78,6 +81,7 @@ class Agent:
         self._jitter = jitter
         self._monotonic = monotonic
         self._stopping = threading.Event()
+        self._tell_at = monotonic() + _TELL_EVERY_S
         self._asking = _Patience(Backoff(0.1, 10.0, jitter))
         self._spooling = _Patience(Backoff(0.2, 10.0, jitter))
         spools = {node.spool: Spool(node.spool) for node in config.nodes}
@@ -104,7 +108,7 @@ class Agent:
         authors = [
             (spool, [n.author for n in self.nodes if n.spool is spool]) for spool in spools.values()
         ]
-        view = LogView(config.log)
+        view = LogView(LogTrust.of(config.pins, config.log))
         for spool, _ in authors:
             view.resume(spool.seen(view.log))
         self._authors = authors
@@ -132,10 +136,19 @@ class Agent:
             max(10, self._config.pins.window_ms // 10),
         )
         uploader = Uploader(self._uplink, idle_s=0.25, draw=self._jitter)
+        _log.info(
+            "attesting",
+            ledger=self._config.ledger,
+            log=self._config.log.origin,
+            agreement=f"sha256:{self._config.pins.digest.hex()}",
+            nodes=[node.name for node in self.nodes],
+            window_s=self._config.pins.window_ms / 1000,
+        )
         poller.start()
         while not self._stopping.is_set() and not self._is_done(until_ms):
             self._close_windows(until_ms)
             self._bring_on(uploader)
+            self._tell_progress()
             if not poller.is_alive() or uploader.has_died:
                 break
             self._stopping.wait(_TICK_S)
@@ -143,6 +156,7 @@ class Agent:
             thread.name for thread in (poller, uploader) if thread.ident and not thread.is_alive()
         ]
         poller.stop()
+        _log.info("stopping: what was said is sent first", within_s=self._config.drain_s)
         outcome = self._drain(uploader)
         uploader.stop()
         if uploader.ident:
@@ -157,6 +171,21 @@ class Agent:
     def _is_done(self, until_ms: int | None) -> bool:
         return until_ms is not None and all(
             node.windows.span.end_ms > until_ms for node in self.nodes
+        )
+
+    def _tell_progress(self) -> None:
+        if self._monotonic() < self._tell_at:
+            return
+        self._tell_at = self._monotonic() + _TELL_EVERY_S
+        unlogged, unsaid = self._left()
+        _log.info(
+            "progress",
+            windows=sum(node.windows.closed for node in self.nodes),
+            acknowledged=self._uplink.acknowledged,
+            in_memory=unsaid,
+            unlogged=unlogged,
+            proven=self._uplink.freed,
+            log_size=self._uplink.seen.size,
         )
 
     def _bring_on(self, uploader: Uploader) -> None:
@@ -229,7 +258,7 @@ class Agent:
         """Sign and commit all that is pending, one transaction a spool. True if there was any."""
         any_said = False
         for spool, _ in self._authors:
-            speaking = [node for node in self.nodes if node.spool is spool]
+            speaking = [n for n in self.nodes if n.spool is spool and n.chain.pending]
             for node in speaking:
                 node.chain.settle(spool.head(node.author))
             now = self._clock.now_ms()

@@ -1,7 +1,8 @@
 """What a node believes of the log: the newest checkpoint, once its signature and history fit.
 
-Under the witness policy ``quorum none`` a checkpoint is believed when the log's own key signed it;
-C2SP tlog-checkpoint. History is RFC 6962: each checkpoint must extend the one believed before.
+Under the witness policy ``quorum none`` a checkpoint is believed when the log's own key signed it,
+under any other when a quorum of witnesses cosigned it besides.
+History is RFC 6962: each checkpoint must extend the one believed before.
 """
 
 import hashlib
@@ -12,11 +13,9 @@ from typing import Final
 from attestor.errors import UplinkError
 from statements.author import Seen
 from statements.ledger_client import InclusionProof
-from statements.pins import LedgerPin
-from tlog.checkpoint import verify_checkpoint
+from statements.log_trust import LogTrust
 from tlog.errors import TlogError
 from tlog.merkle import leaf_hash, verify_consistency, verify_inclusion
-from tlog.note import Verifier
 
 Consistency = Callable[[int, int], tuple[bytes, ...]]
 """Fetches the proof that the tree of the second size extends that of the first."""
@@ -25,15 +24,12 @@ _NOTHING: Final = Seen()
 
 
 class LogView:
-    """The log of one ledger, as far as it was verified. Several threads may read ``seen``.
+    """The log of one ledger, as far as it was verified. Several threads may read ``seen``."""
 
-    Raises TlogError when the agreement's verifier key does not parse.
-    """
-
-    def __init__(self, ledger: LedgerPin) -> None:
-        self.log = hashlib.sha256(ledger.origin.encode()).digest()
-        self._origin = ledger.origin
-        self._verifier = Verifier.from_vkey(ledger.vkey)
+    def __init__(self, trust: LogTrust) -> None:
+        self._origin = trust.key.name
+        self.log = hashlib.sha256(self._origin.encode()).digest()
+        self._trust = trust
         self._lock = threading.Lock()
         self._seen = _NOTHING
 
@@ -57,7 +53,7 @@ class LogView:
         """
         before = self.seen
         try:
-            found = verify_checkpoint(checkpoint, self._origin, self._verifier)
+            found = self._trust.believe(checkpoint).checkpoint
             if found.size < before.size:
                 raise UplinkError(
                     "LOG_SHRANK",

@@ -32,7 +32,7 @@ from tlog.witness import ADD_CHECKPOINT, REQUEST_LIMIT, AddCheckpoint, parse_ans
 
 TIMEOUT_S: Final = 5.0
 """Real seconds that a witness may take to answer."""
-STRAGGLERS_S: Final = 0.05
+STRAGGLERS_S: Final = 0.5
 """Real seconds for which the rest is waited for once there is a quorum."""
 _TRIES: Final = 3
 

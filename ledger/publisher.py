@@ -1,9 +1,9 @@
 """The publisher: integrates what the journal holds into static files, and signs the tree.
 
 Files first, then the compare-and-swap on the last signed checkpoint, then the witnesses' cosignatures, then the
-checkpoint itself: whoever reads a checkpoint finds everything that it covers, and two ledgers on one journal cannot both
-sign. Everything but the signatures follows from the journal, so that a crash is repaired by integrating again. Where the
-agreement asks for witnesses, no checkpoint is published without a quorum of them.
+checkpoint itself: whoever reads a checkpoint finds everything that it covers, and two ledgers on one journal cannot
+both sign. Everything but the signatures follows from the journal, so that a crash is repaired by integrating again.
+Where the agreement asks for witnesses, no checkpoint is published without a quorum of them.
 """
 
 from collections.abc import Mapping

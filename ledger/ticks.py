@@ -1,8 +1,7 @@
 """Ticks: once a minute of its clock the ledger says in the log what time it is, over the newest signed checkpoint.
 
 A tick's time is the median of the cosignatures' times; under the witness policy ``quorum none`` it is the ledger's own
-word. What the checkpoint covers was logged
-by then; what comes after the tick was logged later.
+word. What the checkpoint covers was logged by then; what comes after the tick was logged later.
 """
 
 import asyncio

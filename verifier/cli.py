@@ -25,7 +25,7 @@ from verifier.errors import VerifierError
 from verifier.evidence.gather import Evidence, gather
 from verifier.instants import InstantError, parse_instant
 from verifier.mirror.errors import InconsistentLogError
-from verifier.mirror.prefix import fetch_prefix, served_ledger
+from verifier.mirror.prefix import fetch_prefix, served_log
 from verifier.mirror.shelf import keep
 from verifier.mirror.source import HttpSource, open_source
 from verifier.report.document import Document, decode_document, encode_document, to_document
@@ -258,10 +258,10 @@ def _evidence(agreement: Agreement, place: str, mirror: Path | None) -> Evidence
         source = open_source(place)
         if isinstance(source, HttpSource):
             stack.enter_context(source)
-        pin = served_ledger(source, agreement.pins)
-        prefix = fetch_prefix(source, pin)
+        trust = served_log(source, agreement.pins)
+        prefix = fetch_prefix(source, trust)
         if mirror is not None:
-            prefix = keep(prefix, mirror, pin)
+            prefix = keep(prefix, mirror, trust)
     return gather(agreement.pins, prefix)
 
 

@@ -40,8 +40,6 @@ from verifier.evidence.windows import PartyWindows, party_windows
 from verifier.rhythm import Rhythm, find_rhythm
 from verifier.ruleset import Ruleset
 
-QUORUM_NONE: Final = "quorum none"
-
 
 class AuditError(VerifierError):
     """An audit could not be run: nothing is concluded."""
@@ -370,8 +368,7 @@ def _time(agreement: Agreement) -> str:
 
 
 def _witnessed(agreement: Agreement) -> bool:
-    lines = (" ".join(line.split()) for line in agreement.pins.witness_policy.splitlines())
-    return QUORUM_NONE not in lines
+    return agreement.pins.policy.quorum is not None
 
 
 _BOUND_BY: Final[Mapping[Term, str]] = {

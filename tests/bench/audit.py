@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from typing import Final
 
+from statements.log_trust import LogTrust
 from tests.bench.figure import Figure, openssl_verifies_a_second
 from tests.unit.verifier.logbook import MINUTE, T0, TRAINING, Logbook, served
 from verifier.agreement.parse import parse_agreement
@@ -46,10 +47,11 @@ def measure() -> Figure:
     ruleset = own_ruleset()
     source = _Memory(book.prefix())
     period = (T0, book.now_ms)
+    trust = LogTrust.of(agreement.pins, agreement.pins.ledgers[0])
     best = 0.0
     for _ in range(3):
         began = time.perf_counter()
-        prefix = fetch_prefix(source, agreement.pins.ledgers[0])
+        prefix = fetch_prefix(source, trust)
         evidence = gather(agreement.pins, prefix)
         read = party_windows(agreement, evidence, agreement.parties[0], period, ruleset.table)
         spent = time.perf_counter() - began

@@ -76,6 +76,7 @@ def test_no_file_is_a_junk_drawer(root: Path) -> None:
 
 EDGES = {
     "attestor/guarded_source.py": "the poller's thread runs drivers, other people's code that may raise anything",
+    "verifier/cli.py": "an audit: whatever ends it early, nothing was concluded, and the exit status is 4",
     "stillwatch.py": "the command: an error that carries a reason is one line, any other keeps its trace",
 }
 """Files in which one handler may catch everything, and why. A file that no longer needs it leaves this list."""
@@ -91,7 +92,7 @@ def broad_handlers(text: str) -> int:
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("suppress"):
             caught = [*node.args]
         found += any(
-            one is None or ast.unparse(one).endswith(("Exception", "BaseException"))
+            one is None or ast.unparse(one).split(".")[-1] in {"Exception", "BaseException"}
             for one in caught
         )
     return found
@@ -119,7 +120,8 @@ def test_broad_excepts_are_at_process_edges(root: Path) -> None:
 def test_a_broad_except_is_found_however_it_is_written(handler: str) -> None:
     assert broad_handlers(f"try:\n    pass\n{handler}\n    pass\n") == 1
     assert broad_handlers("with contextlib.suppress(OSError, Exception):\n    pass\n") == 1
-    assert broad_handlers("try:\n    pass\nexcept (OSError, ValueError):\n    pass\n") == 0
+    narrow = "except (OSError, http.client.HTTPException):"
+    assert broad_handlers(f"try:\n    pass\n{narrow}\n    pass\n") == 0
 
 
 def test_generated_modules_are_fresh(root: Path) -> None:

@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from tlog.errors import NoteError
+from tlog.errors import NoteError, PolicyError
 from tlog.note import Verifier
+from tlog.policy import verify_intersection
 from verifier.accounts.chips import Chip, ChipTable
 from verifier.agreement.conditions import compile_condition
 from verifier.agreement.membership import Standing, greatest_fixed_point
 from verifier.agreement.model import Agreement, Measure, Obligation, Stage
 from verifier.agreement.verifiability import REFERENCE_CHIP, SmallestCap, smallest_cap
-from verifier.agreement.witness_policy import read_quorum
 
 
 class Level(Enum):
@@ -141,7 +141,8 @@ def _singled_out(agreement: Agreement) -> Iterator[Remark]:
 
 
 def _witnessed(agreement: Agreement) -> Iterator[Remark]:
-    if read_quorum(agreement.pins.witness_policy) is None:
+    policy = agreement.pins.policy
+    if policy.quorum is None:
         yield Remark(
             Level.WARNING,
             "QUORUM_NONE",
@@ -150,6 +151,19 @@ def _witnessed(agreement: Agreement) -> Iterator[Remark]:
             "log, and for the time at which things were said; it could show two histories, or backdate, and no "
             "audit would know",
         )
+        return
+    try:
+        verify_intersection(policy, agreement.ledger_witnesses, agreement.witness_fault_bound)
+    except PolicyError as error:
+        yield Remark(Level.ERROR, error.reason, "witnesses.policy", str(error))
+    for witness in policy.witnesses:
+        if witness.url is None:
+            yield Remark(
+                Level.WARNING,
+                "WITNESS_WITHOUT_ADDRESS",
+                "witnesses.policy",
+                f"{witness.name} has no address: the log cannot ask it to cosign",
+            )
 
 
 def _keyed(agreement: Agreement) -> Iterator[Remark]:

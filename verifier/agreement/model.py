@@ -134,6 +134,10 @@ class Agreement:
     digest: bytes
     rehearsal: bool
     pins: Pins
+    witness_fault_bound: int
+    """How many witnesses may lie."""
+    ledger_witnesses: tuple[str, ...]
+    """Witnesses that the logs' own operators run: they vouch for nothing."""
     parties: tuple[Party, ...]
     evaluators: tuple[str, ...]
     adjudicators: tuple[str, ...]

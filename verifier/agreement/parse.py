@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from statements.clock import REHEARSAL_PREFIX
 from statements.errors import PinsError
-from statements.pins import read_pins
+from statements.pins import Pins, read_pins
 from verifier.agreement import membership, schema
 from verifier.agreement.conditions import compile_condition
 from verifier.agreement.errors import AgreementError, UnitError
@@ -25,7 +25,6 @@ from verifier.agreement.model import (
     Trust,
 )
 from verifier.agreement.units import Dimension, parse_duration_ms, parse_quantity
-from verifier.agreement.witness_policy import read_quorum
 
 _LIMITS = {Measure.TRAINING_FLOP: Dimension.COMPUTE, Measure.COVERAGE: Dimension.SHARE}
 
@@ -43,14 +42,7 @@ def parse_agreement(text: bytes) -> Agreement:
     except PinsError as error:
         raise AgreementError(error.reason, str(error)) from None
     _verify_names(document)
-    quorum = read_quorum(document.witnesses.policy)
-    if quorum is not None:
-        # No cosignature is read yet: to go on would claim that witnesses were asked.
-        raise AgreementError(
-            "WITNESSES_UNSUPPORTED",
-            f"witnesses.policy asks {quorum!r} to cosign, and this version checks no cosignatures: write `quorum "
-            "none`, and know that the log's operator alone vouches for it",
-        )
+    _verify_witnesses(document, pins)
     parties = tuple(_party(row, f"parties.{row.id}") for row in document.parties)
     indicators = tuple(_indicator(row) for row in document.indicators)
     panel = _panel(document)
@@ -75,6 +67,8 @@ def parse_agreement(text: bytes) -> Agreement:
         digest=pins.digest,
         rehearsal=document.agreement.rehearsal,
         pins=pins,
+        witness_fault_bound=document.witnesses.fault_bound,
+        ledger_witnesses=tuple(document.witnesses.of_ledgers),
         parties=parties,
         evaluators=tuple(row.id for row in document.evaluators),
         adjudicators=tuple(row.id for row in document.adjudicators),
@@ -103,6 +97,17 @@ def parse_agreement(text: bytes) -> Agreement:
         ),
         summaries_public=document.disclosure.summaries == "public",
     )
+
+
+def _verify_witnesses(document: schema.Document, pins: Pins) -> None:
+    """Check that the witnesses said to be the ledgers' own are in the policy."""
+    listed = {one.name for one in pins.policy.witnesses}
+    for name in document.witnesses.of_ledgers:
+        if name not in listed:
+            raise AgreementError(
+                "UNKNOWN_NAME",
+                f"witnesses.of_ledgers: the policy has no witness {name!r}, only {', '.join(sorted(listed)) or 'none'}",
+            )
 
 
 def _verify_names(document: schema.Document) -> None:

@@ -90,9 +90,11 @@ class LedgerTable(Table):
 
 
 class WitnessesTable(Table):
-    """``[witnesses]``: C2SP tlog-policy text."""
+    """``[witnesses]``: C2SP tlog-policy text, how many may lie, and who of them is a ledger's operator."""
 
-    policy: Annotated[str, StringConstraints(min_length=1, max_length=10_000)]
+    policy: Annotated[str, StringConstraints(min_length=1, max_length=100_000)]
+    fault_bound: Annotated[int, Field(ge=0, le=32)] = 1
+    of_ledgers: Annotated[list[str], Field(max_length=32)] = []
 
 
 class WindowsTable(Table):

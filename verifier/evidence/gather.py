@@ -24,6 +24,7 @@ from statements.body import decode_body, verify_stored
 from statements.enrolment import verify_enrolment
 from statements.errors import BodyError, SignatureError
 from statements.kinds import SEALABLE, Kind, parse_content
+from statements.log_trust import LogTrust
 from statements.pins import LedgerPin, Pin, Pins, Role, agreement_digest
 from statements.signing import VerifyingKey, key_digest, verify_signature
 from verifier.agreement.model import Agreement
@@ -39,7 +40,7 @@ from verifier.evidence.statement import (
 )
 from verifier.evidence.ticks import FalseTick, LogTime, Tick, judge_tick, read_time
 from verifier.instants import LAST_MS
-from verifier.mirror.prefix import LogPrefix, fetch_prefix, served_ledger
+from verifier.mirror.prefix import LogPrefix, fetch_prefix, served_log
 from verifier.mirror.source import FolderSource
 
 MOST_CHIPS: Final = 4096
@@ -81,7 +82,7 @@ def read_evidence(mirror: Path, agreement: Agreement) -> Evidence:
     Raises :class:`VerifierError` when the folder holds no log that the agreement lists.
     """
     source = FolderSource(mirror)
-    return gather(agreement.pins, fetch_prefix(source, served_ledger(source, agreement.pins)))
+    return gather(agreement.pins, fetch_prefix(source, served_log(source, agreement.pins)))
 
 
 def gather(pins: Pins, prefix: LogPrefix) -> Evidence:
@@ -109,6 +110,7 @@ class _Gatherer:
         self.pins = pins
         self.prefix = prefix
         self.ledger: LedgerPin = pins.ledger(prefix.origin)
+        self.trust = LogTrust.of(pins, self.ledger)
         self.records = read_records(prefix.entries)
         self.keys: dict[bytes, LiveKey] = {}
         self.enrolled: dict[tuple[bytes, str], EnrolledNode] = {}
@@ -278,7 +280,7 @@ class _Gatherer:
                 continue
             index = int(self.records.index[one.row])
             time_ms = min(message.time, LAST_MS)
-            found = judge_tick(self.prefix, self.ledger, index, message.checkpoint, time_ms)
+            found = judge_tick(self.prefix, self.trust, index, message.checkpoint, time_ms)
             if isinstance(found, FalseTick):
                 false.append(found)
             else:

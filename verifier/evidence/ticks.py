@@ -1,7 +1,7 @@
 """The log's time: what its ticks say of when each record was logged.
 
-A record was logged after the last tick before it, and by the first tick that covers it. Under the witness policy
-``quorum none`` a tick is the ledger's own word.
+A record was logged after the last tick before it, and by the first tick that covers it. A tick's time is the median of
+its cosignatures' times; under the witness policy ``quorum none`` it is the ledger's own word.
 """
 
 from collections.abc import Sequence
@@ -9,10 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from statements.pins import LedgerPin
-from tlog.checkpoint import verify_checkpoint
+from statements.log_trust import LogTrust
 from tlog.errors import TlogError
-from tlog.note import Verifier
 from verifier.evidence.records import Int64
 from verifier.mirror.prefix import LogPrefix
 
@@ -62,13 +60,21 @@ class LogTime:
 
 
 def judge_tick(
-    prefix: LogPrefix, pin: LedgerPin, index: int, note: bytes, time_ms: int
+    prefix: LogPrefix, trust: LogTrust, index: int, note: bytes, time_ms: int
 ) -> Tick | FalseTick:
     """Return a tick, or what is false about it: its note must be the log's own, of a tree that it once was."""
     try:
-        seen = verify_checkpoint(note, pin.origin, Verifier.from_vkey(pin.vkey))
+        witnessed = trust.believe(note)
     except TlogError as error:
         return FalseTick(index, error.reason, f"the tick's checkpoint: {error}", note)
+    seen, told_ms = witnessed.checkpoint, witnessed.quorum.time_ms
+    if told_ms is not None and told_ms != time_ms:
+        return FalseTick(
+            index,
+            "TICK_TIME",
+            f"the tick at {index} says {time_ms}, and the median of its witnesses' times is {told_ms}",
+            note,
+        )
     if seen.size > index:
         return FalseTick(
             index,

@@ -2,7 +2,7 @@
 
 Nothing of a served log is believed but what follows from the checkpoint's signature:
 
-1. the checkpoint is signed by the key that the agreement pins for that origin;
+1. the checkpoint is signed by the key that the agreement pins for that origin, and cosigned as it asks;
 2. every entry bundle is whole;
 3. the root over the hashes of the entries is the checkpoint's;
 4. the hash tiles as served are those of the entries.
@@ -19,12 +19,13 @@ import numpy as np
 from statements.body import BODY_LIMIT
 from statements.body_bundle import FOLDER, decode_body_bundle
 from statements.errors import BodyError, PinsError
-from statements.pins import LedgerPin, Pins
+from statements.log_trust import LogTrust
+from statements.pins import Pins
 from statements.record import RECORD_LENGTH
-from tlog.checkpoint import parse_checkpoint, verify_checkpoint
+from tlog.checkpoint import parse_checkpoint
 from tlog.errors import TlogError
 from tlog.merkle import node_hash, root_hash
-from tlog.note import NOTE_LIMIT, Verifier, parse_note
+from tlog.note import NOTE_LIMIT, parse_note
 from tlog.tile import (
     ENTRY_LIMIT,
     HEIGHT,
@@ -78,14 +79,14 @@ class LogPrefix:
         return b"".join(self.levels[tile.level * HEIGHT][start : start + tile.width])
 
 
-def served_ledger(source: Source, pins: Pins) -> LedgerPin:
-    """Return which of an agreement's ledgers a source claims to serve; nothing is verified yet.
+def served_log(source: Source, pins: Pins) -> LogTrust:
+    """Return by what the log that a source claims to serve is believed; nothing is verified yet.
 
     Raises :class:`MirrorError` when it serves no checkpoint, or one of a log that the agreement does not list.
     """
     note = _read_note(source)
     try:
-        return pins.ledger(parse_checkpoint(parse_note(note)).origin)
+        return LogTrust.of(pins, pins.ledger(parse_checkpoint(parse_note(note)).origin))
     except PinsError as error:
         raise MirrorError("OTHER_LOG", f"{source.place}/checkpoint: {error}") from None
     except TlogError as error:
@@ -99,7 +100,7 @@ def _read_note(source: Source) -> bytes:
     return note
 
 
-def fetch_prefix(source: Source, pin: LedgerPin) -> LogPrefix:
+def fetch_prefix(source: Source, trust: LogTrust) -> LogPrefix:
     """Read a whole log and verify it, in the steps of this module.
 
     Raises :class:`MirrorError` with a reason that says what is wrong with which file.
@@ -107,7 +108,7 @@ def fetch_prefix(source: Source, pin: LedgerPin) -> LogPrefix:
     # 1. The checkpoint.
     note = _read_note(source)
     try:
-        checkpoint = verify_checkpoint(note, pin.origin, Verifier.from_vkey(pin.vkey))
+        checkpoint = trust.believe(note).checkpoint
     except TlogError as error:
         raise MirrorError(error.reason, f"{source.place}/checkpoint: {error}") from None
     # 2. The entries.
@@ -127,7 +128,7 @@ def fetch_prefix(source: Source, pin: LedgerPin) -> LogPrefix:
     for index, width in bundles_of(checkpoint.size):
         bodies += _read_bodies(source, index, width)
     prefix = LogPrefix(
-        pin.origin,
+        checkpoint.origin,
         checkpoint.size,
         checkpoint.root,
         note,

@@ -12,7 +12,7 @@ from statements.body import body_digest
 from statements.body_bundle import FOLDER, encode_body_bundle
 from statements.errors import StatementError
 from statements.header import decode_header
-from statements.pins import LedgerPin
+from statements.log_trust import LogTrust
 from statements.record import decode_record
 from tlog.tile import aligned_path, bundle_path, bundles_of, encode_bundle, tiles_of
 from verifier.mirror.errors import InconsistentLogError, MirrorError
@@ -20,13 +20,13 @@ from verifier.mirror.prefix import LogPrefix, fetch_prefix
 from verifier.mirror.source import FolderSource
 
 
-def keep(prefix: LogPrefix, folder: Path, pin: LedgerPin) -> LogPrefix:
+def keep(prefix: LogPrefix, folder: Path, trust: LogTrust) -> LogPrefix:
     """Write a verified prefix into a folder, and return it with the bodies that only the folder had.
 
     Raises :class:`InconsistentLogError` when the log signed something else before, and :class:`MirrorError` when what
     the folder holds is damaged or it cannot be written; the folder is then as it was.
     """
-    held = _held(folder, pin)
+    held = _held(folder, trust)
     if held is not None:
         verify_extends(held, prefix)
         prefix = _with_held_bodies(prefix, held)
@@ -68,11 +68,11 @@ def verify_extends(held: LogPrefix, served: LogPrefix) -> None:
         )
 
 
-def _held(folder: Path, pin: LedgerPin) -> LogPrefix | None:
+def _held(folder: Path, trust: LogTrust) -> LogPrefix | None:
     if not (folder / "checkpoint").exists():
         return None
     try:
-        return fetch_prefix(FolderSource(folder), pin)
+        return fetch_prefix(FolderSource(folder), trust)
     except MirrorError as error:
         raise MirrorError(
             "MIRROR_DAMAGED",

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from simulator.demo.processes import Processes, stillwatch
+from statements.log_trust import LogTrust
 from statements.pins import Pins, read_pins
 from statements.signing import SigningKey
 from tlog.checkpoint import parse_checkpoint
@@ -60,7 +61,7 @@ class LogServer:
             note = source.read("checkpoint", NOTE_LIMIT) or b""
             found = parse_checkpoint(parse_note(note)).size
             if found >= size:
-                return fetch_prefix(source, self.pins.ledger(ORIGIN))
+                return fetch_prefix(source, LogTrust.of(self.pins, self.pins.ledger(ORIGIN)))
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{found} records were published, {size} acknowledged")
             time.sleep(0.1)

@@ -16,11 +16,13 @@ from statements.author import NOTHING, Author, Statement
 from statements.errors import SubmissionError
 from statements.header import decode_header
 from statements.ledger_client import Head, Receipt, Refusal
+from statements.log_trust import LogTrust
 from statements.record import Record, encode_record
 from statements.signing import SigningKey, statement_id
 from tests.unit.attestor.fake_ledger import PIN, FakeLedger
 from tlog.checkpoint import Checkpoint, sign_checkpoint
-from tlog.note import Signer
+from tlog.note import Signer, Verifier
+from tlog.policy import parse_policy
 
 KEY, OTHER = SigningKey.generate(), SigningKey.generate()
 
@@ -36,7 +38,12 @@ class Rig:
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Rig:
-    spool, ledger, view, now = Spool(tmp_path / "spool"), FakeLedger(), LogView(PIN), [0.0]
+    spool, ledger, view, now = (
+        Spool(tmp_path / "spool"),
+        FakeLedger(),
+        LogView(LogTrust(Verifier.from_vkey(PIN.vkey), parse_policy("quorum none"))),
+        [0.0],
+    )
     uplink = Uplink(
         ledger,
         view,

@@ -1,7 +1,9 @@
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from tlog.cosignature import CosigningKey
 from verifier.accounts.chips import ChipTable, read_chip_table
 from verifier.agreement.check import Level, Remark, check_agreement
 from verifier.agreement.parse import parse_agreement
@@ -109,3 +111,40 @@ def test_without_a_verifier_the_docket_stays_empty_and_check_says_so(
 ) -> None:
     start, end = text.index("[[verifiers]]"), text.index("[[ledgers]]")
     assert "NO_VERIFIER" in remarks(text[:start] + text[end:], chips)
+
+
+def witnessed(text: str, quorum: str, extra: str = "") -> str:
+    """Return the agreement with three witnesses, of which ``quorum`` must cosign."""
+    keys = [
+        CosigningKey(f"{name}.example", Ed25519PrivateKey.from_private_bytes(name.encode() * 32))
+        for name in "abc"
+    ]
+    lines = [f"witness {key.name[0]} {key.vkey} http://127.0.0.1:1/" for key in keys]
+    policy = "\n".join([*lines, f"group q {quorum} a b c", "quorum q"])
+    return text.replace('policy = """\nquorum none\n"""', f'policy = """\n{policy}\n"""\n{extra}')
+
+
+def test_a_quorum_of_honest_overlap_is_accepted(text: str, chips: ChipTable) -> None:
+    found = remarks(witnessed(text, "all"), chips)
+    assert not {"QUORUM_NONE", "QUORUMS_APART"} & set(found)
+
+
+@pytest.mark.parametrize(
+    ("quorum", "extra"),
+    [
+        ("2", ""),
+        ("all", "fault_bound = 3"),
+        ("all", 'fault_bound = 2\nof_ledgers = ["a"]'),
+    ],
+)
+def test_quorums_that_may_meet_in_liars_alone_refuse_an_agreement(
+    text: str, chips: ChipTable, quorum: str, extra: str
+) -> None:
+    remark = remarks(witnessed(text, quorum, extra), chips)["QUORUMS_APART"]
+    assert remark.level is Level.ERROR
+    assert "share nobody honest" in remark.message
+
+
+def test_a_witness_that_nobody_can_ask_is_pointed_out(text: str, chips: ChipTable) -> None:
+    silent = witnessed(text, "all").replace(" http://127.0.0.1:1/", "")
+    assert "WITNESS_WITHOUT_ADDRESS" in remarks(silent, chips)

@@ -5,6 +5,9 @@ from verifier.agreement.model import Measure, Scope, Stage, Trust
 from verifier.agreement.parse import parse_agreement
 from verifier.agreement.units import Dimension, parse_duration_ms, parse_quantity
 
+WITNESS = "witness w w.example+188d5013+BMhTrQ8M0rYZrqks7sT9VqJNZJnVhM55JX5Fz9gTm2Cn"
+"""A line of a policy, with a key that was made for it."""
+
 
 def refusal(text: str, old: str, new: str) -> AgreementError:
     assert old in text
@@ -63,9 +66,9 @@ def test_the_worked_example_means_what_it_says(text: str) -> None:
         ("aurora", "Aurora", "SCHEMA", "parties[0].id"),
         ("Aurora Laboratory", "Aurora\\u001b[2J", "SCHEMA", "parties[0].name"),
         ("# Nobody", "# \u202e Nobody", "HIDDEN_CHARACTER", "the character U+202E"),
-        ("quorum none", "group g 2 w\nquorum g", "BAD_WITNESS_POLICY", "line 1"),
-        ("quorum none", "witness w w+1+AA\ngroup g 2 w\nquorum g", "IMPOSSIBLE_QUORUM", "asks for 2 of 1"),
-        ("quorum none", "witness w w+1+AA\nquorum w", "WITNESSES_UNSUPPORTED", "checks no cosignatures"),
+        ("quorum none", "group g 2 w\nquorum g", "BAD_POLICY", "witnesses.policy: line 1"),
+        ("quorum none", f"{WITNESS}\ngroup g 2 w\nquorum g", "IMPOSSIBLE_QUORUM", "asks for 2 of 1"),
+        ("quorum none", "witness w w+1+AA\nquorum w", "BAD_POLICY", "witnesses.policy: line"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named_with_its_place(
