@@ -157,12 +157,13 @@ class Uplink:
         Returns whether a batch was sent, so that there may be more at once. Raises SubmissionError
         when the ledger cannot be reached, UplinkError when it contradicts itself, SpoolError.
         """
-        sent = self.send()
-        if self._monotonic() >= self._checkpoint_due:
-            self._checkpoint_due = self._monotonic() + self._checkpoint_every_s
-            self.look()
-            self.prove()
-        return sent
+        try:
+            return self.send()
+        finally:
+            if self._monotonic() >= self._checkpoint_due:
+                self._checkpoint_due = self._monotonic() + self._checkpoint_every_s
+                self.look()
+                self.prove()
 
     def look(self) -> None:
         """Fetch and verify the newest checkpoint; remember it in each spool."""

@@ -1,5 +1,6 @@
 """The whole agent in one process, against a ledger in memory, on a scaled clock."""
 
+import importlib.metadata
 import threading
 import time
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from attestor.agent import Agent, Outcome
+from attestor.agent import SOFTWARE, Agent, Outcome
 from attestor.config import AgentConfig, NodeConfig
 from attestor.errors import AttestorError, SpoolError
 from attestor.sampler import NodeSampler
@@ -331,3 +332,34 @@ def test_a_spool_that_fails_while_an_epoch_is_given_up_is_asked_again(
     assert failed
     starts = [h.start_ms for h in headers(ledger, author) if h.kind == Kind.SUMMARY]
     assert starts == [AT + k * WINDOW for k in range(4)]
+
+
+def test_an_agent_names_the_version_that_is_installed() -> None:
+    assert f"stillwatch-agent {importlib.metadata.version('stillwatch')}" == SOFTWARE
+
+
+def test_an_agent_tells_how_far_it_is(
+    tmp_path: Path, replay: Callable[[], Source], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("attestor.agent._TELL_EVERY_S", 0.05)
+    settings = config(tmp_path, {"n1": replay})
+    with capture_logs() as told:
+        Agent(settings, FakeLedger(), clock()).run(AT + 4 * WINDOW)
+    (first,) = (line for line in told if line["event"] == "attesting")
+    assert (first["nodes"], first["window_s"]) == (["n1"], 60.0)
+    progress = [line for line in told if line["event"] == "progress"]
+    assert len(progress) >= 3
+    assert progress[-1]["windows"] >= progress[0]["windows"]
+    assert progress[-1]["acknowledged"] > 0
+
+
+def test_a_spool_that_cannot_be_counted_is_not_said_to_be_empty(
+    tmp_path: Path, replay: Callable[[], Source], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = replace(config(tmp_path, {"n1": replay}), drain_s=0.2)
+
+    def broken(_spool: Spool) -> tuple[int, int]:
+        raise SpoolError("SPOOL_FAILED", "the disk does not answer")
+
+    monkeypatch.setattr(Spool, "count", broken)
+    assert Agent(settings, FakeLedger(), clock()).run(AT + WINDOW).unlogged > 0

@@ -84,6 +84,16 @@ def test_once_shows_a_window_of_a_recording(record: Callable[..., Path]) -> None
     assert "telemetry: simulated" in text.output
 
 
+def test_once_of_a_node_without_a_driver_says_what_to_install() -> None:
+    result = run("once", "--seconds", "1")
+    if result.exit_code == 0:
+        pytest.skip("this machine has NVIDIA's driver")
+    assert result.exit_code == 4
+    assert "LIBRARY_NOT_FOUND" in result.stderr
+    assert "install the NVIDIA driver" in result.stderr
+    assert result.stdout == ""
+
+
 def test_once_of_something_that_is_no_recording_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "r").write_text("hello")
     result = run("once", "--recording", str(tmp_path / "r"))
@@ -126,6 +136,30 @@ def test_preview_shows_exactly_what_leaves_and_who_may_read_it(
     assert "who_may_read: everyone" in run(*arguments).output
     wrong = run(*arguments, "--node", "n9")
     assert "UNKNOWN_NODE" in wrong.output
+
+
+@pytest.mark.parametrize("offset", range(5))
+def test_a_preview_holds_its_whole_window_wherever_that_begins(
+    tmp_path: Path, record: Callable[..., Path], offset: int
+) -> None:
+    agreement(tmp_path, "rehearsal.test")
+    run("keygen", "--key", str(tmp_path / "n.key"))
+    (tmp_path / "agent.toml").write_text(
+        f"""
+        ledger = "127.0.0.1:1"
+        agreement = "agreement.toml"
+        [[nodes]]
+        name = "n1"
+        key = "n.key"
+        spool = "s.sqlite"
+        source = {{ kind = "replay", path = "{record()}", at = "2027-01-15T08:00:00Z" }}
+        """
+    )
+    at = f"2027-01-15T08:00:0{offset}Z"
+    config = str(tmp_path / "agent.toml")
+    result = run("preview", "--config", config, "--seconds", "5", "--at", at, "-o", "json")
+    (shown,) = json.loads(result.stdout)
+    assert shown["summary"]["samples_taken"] == shown["summary"]["samples_expected"] == 15
 
 
 def test_a_request_is_written_for_the_party_named(tmp_path: Path) -> None:

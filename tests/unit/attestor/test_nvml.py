@@ -291,3 +291,28 @@ def test_something_else_under_the_librarys_name_is_refused(probe: Probe, tmp_pat
         check=True,
     )
     assert probe(library=folder)["reason"] == "SYMBOL_NOT_FOUND"
+
+
+def test_once_reads_a_live_driver_for_as_long_as_asked(
+    driver: Path, record: Callable[..., Path], tmp_path: Path, root: Path
+) -> None:
+    flatten(record(chips=2, seconds=10), tmp_path / "flat")
+    environment = os.environ | {
+        "LD_LIBRARY_PATH": str(driver),
+        "FAKE_NVML_DATA": str(tmp_path / "flat"),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "stillwatch", "agent", "once", "--seconds", "1", "-o", "json"],
+        env=environment,
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads(done.stdout)
+    assert found["telemetry"] == "live"
+    assert [chip["uuid"] for chip in found["inventory"]["chips"]] == ["GPU-0", "GPU-1"]
+    assert found["summary"]["chips"][1]["power_mean"] == 310
+    assert found["summary"]["samples_taken"] >= 10
+    assert found["summary"]["failed_sources"] == []
+    assert done.stderr == ""

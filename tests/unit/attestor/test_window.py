@@ -69,6 +69,19 @@ def test_counters_at_the_ends_are_the_last_at_or_before_them() -> None:
     assert list(after.energy_end_mj) == [9_000, MISSING_COUNTER]
 
 
+def test_a_counter_read_earlier_never_replaces_one_read_later() -> None:
+    _, carried = summarise(SPAN, RIG, [chip(100_000, energy_mj=7)], Carried())
+    late = [chip(90_000, energy_mj=6), chip(100_000, energy_mj=8), chip(50_000, energy_mj=1)]
+    after = carried.after(late, 120_000)
+    assert after.samples[0, "energy_mj"] == (100_000, 8)
+
+
+def test_more_samples_than_the_field_holds_are_told_as_the_most_it_holds() -> None:
+    rig = Rig(bytes(32), 1, bytes(16), expected_per_s=1e9, sample_ms=1)
+    summary, _ = summarise(SPAN, rig, [], Carried())
+    assert summary.samples_expected == 2**32 - 1
+
+
 def test_a_silent_window_still_carries_the_last_counter() -> None:
     _, carried = summarise(SPAN, RIG, [chip(100_000, energy_mj=7)], Carried())
     silent, _ = summarise(Span(120_000, 180_000), RIG, [], carried)

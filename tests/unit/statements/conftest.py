@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -108,6 +108,32 @@ class Liar:
 
     def _answer(self, method: str) -> Callable[[object, object], object]:
         return lambda _request, _context: self.answers[method]
+
+
+@pytest.fixture
+def babbler() -> Iterator[str]:
+    """Where a server listens whose every answer is bytes that are no message."""
+
+    def noise(_request: object, _context: object) -> bytes:
+        return b"\xff\xff\xff"
+
+    def stream(_requests: object, _context: object) -> Iterator[bytes]:
+        yield b"\xff\xff\xff"
+
+    service = ledger_pb2.DESCRIPTOR.services_by_name["LedgerService"]
+    handlers: dict[str, Any] = {  # grpc types its handlers by their messages, and these take none
+        method: grpc.stream_stream_rpc_method_handler(stream)
+        if method == "Append"
+        else grpc.unary_unary_rpc_method_handler(noise)
+        for method in service.methods_by_name
+    }
+    server = grpc.server(ThreadPoolExecutor(2))
+    generic = grpc.method_handlers_generic_handler(service.full_name, handlers)
+    server.add_generic_rpc_handlers((generic,))
+    target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    yield target
+    server.stop(0).wait()
 
 
 @pytest.fixture

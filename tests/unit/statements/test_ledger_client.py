@@ -141,6 +141,21 @@ def test_a_head_of_another_shape_is_refused(liar: Liar, head: ledger_pb2.ChainHe
         assert refused(lambda: client.author(bytes(32))) == "BAD_ANSWER"
 
 
+def test_answers_that_are_no_messages_are_errors_with_a_reason(babbler: str) -> None:
+    with LedgerClient(babbler, deadline=5.0) as client:
+        assert refused(client.checkpoint) == "INTERNAL"
+        assert refused(lambda: client.author(bytes(32))) == "INTERNAL"
+        assert refused(lambda: client.inclusion(0)) == "INTERNAL"
+        assert refused(lambda: client.consistency(1, 2)) == "INTERNAL"
+        assert refused(lambda: client.append([])) == "INTERNAL"
+
+
+def test_an_answer_larger_than_is_read_is_an_error_with_a_reason(liar: Liar) -> None:
+    liar.answers["GetCheckpoint"] = ledger_pb2.GetCheckpointResponse(checkpoint=bytes(65 << 20))
+    with LedgerClient(liar.target, deadline=20.0) as client:
+        assert refused(client.checkpoint) == "RESOURCE_EXHAUSTED"
+
+
 def test_reasons_of_a_newer_ledger_are_passed_on_by_number(liar: Liar) -> None:
     newer = ledger_pb2.AppendResult(message="new", wanted_sequence=3)
     newer.reason = 999  # type: ignore[assignment] # a value of a later version
