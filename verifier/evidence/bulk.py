@@ -31,7 +31,7 @@ from verifier.instants import LAST_MS
 
 MOST_LAYOUTS: Final = 16
 """Layouts that are tried for bodies of one length."""
-_BLOCK: Final = 1 << 20
+_BLOCK: Final = 1 << 21
 """Bytes of bodies that are stacked at once: few enough to stay in a processor's cache."""
 
 _F: Final = {field.name: field.number for field in summary_pb2.WorkloadSummary.DESCRIPTOR.fields}

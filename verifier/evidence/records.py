@@ -107,7 +107,8 @@ class Records:
 
 def read_records(entries: Sequence[bytes]) -> Records:
     """Return the records that a log's leaves hold."""
-    fitting = np.array([len(entry) == RECORD_LENGTH for entry in entries], dtype=np.bool_)
+    lengths = np.fromiter(map(len, entries), dtype=np.int64, count=len(entries))
+    fitting = lengths == RECORD_LENGTH
     places = np.flatnonzero(fitting).astype(np.int64)
     refused = [
         (int(index), "its length is not that of a record") for index in np.flatnonzero(~fitting)
@@ -154,7 +155,7 @@ def read_records(entries: Sequence[bytes]) -> Records:
 
 def _ids(entries: Sequence[bytes]) -> tuple[bytes, ...]:
     sha256, prefix, end = hashlib.sha256, pae(b""), _HEADER_AT + HEADER_LENGTH
-    return tuple(sha256(prefix + entry[_HEADER_AT:end]).digest() for entry in entries)
+    return tuple([sha256(prefix + entry[_HEADER_AT:end]).digest() for entry in entries])
 
 
 def _chains(table: NDArray[np.void]) -> Int64:

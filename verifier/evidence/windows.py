@@ -10,12 +10,13 @@ import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from hashlib import sha256
 from typing import Final
 
 import numpy as np
 
 from protos.stillwatch.statement.v1 import identity_pb2, summary_pb2
-from statements.body import body_digest, decode_body
+from statements.body import decode_body
 from statements.errors import BodyError
 from statements.kinds import Kind, parse_content
 from verifier.accounts.chips import ChipTable
@@ -187,7 +188,7 @@ class _Reader:
         length = self.agreement.pins.window_ms
         start, end = records.start_ms[rows], records.end_ms[rows]
         stored = [bodies[index] for index in records.index[rows].tolist()]
-        digests = b"".join(body_digest(b"" if body is None else body) for body in stored)
+        digests = b"".join([sha256(body or b"").digest() for body in stored])
         named = np.ascontiguousarray(records.table["stored_digest"][rows])
         labels = self._labels(rows)
         unfit = {label for label in labels.values() if isinstance(label, Excluded)}
