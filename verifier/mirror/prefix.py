@@ -24,7 +24,7 @@ from statements.pins import Pins
 from statements.record import RECORD_LENGTH
 from tlog.checkpoint import parse_checkpoint
 from tlog.errors import TlogError
-from tlog.merkle import node_hash, root_hash
+from tlog.merkle import root_hash
 from tlog.note import NOTE_LIMIT, parse_note
 from tlog.tile import (
     ENTRY_LIMIT,
@@ -148,7 +148,8 @@ def build_levels(entries: list[bytes]) -> tuple[tuple[bytes, ...], ...]:
     level = [sha256(b"\x00" + entry).digest() for entry in entries]
     levels = [tuple(level)]
     while len(level) > 1:
-        level = [node_hash(level[at], level[at + 1]) for at in range(0, len(level) - 1, 2)]
+        pairs = zip(level[::2], level[1::2], strict=False)
+        level = [sha256(b"\x01" + left + right).digest() for left, right in pairs]
         levels.append(tuple(level))
     return tuple(levels)
 
