@@ -16,7 +16,7 @@ import grpc
 
 from ledger.budget import Budget
 from ledger.errors import LedgerError
-from ledger.fault import STORAGE_FAILED, Context, Fault, end_call, malformed, unavailable
+from ledger.fault import STORAGE_FAILED, Context, Fault, busy, end_call, malformed, unavailable
 from ledger.keyring import Keyring
 from ledger.limits import Limits
 from ledger.refusal import Refusal
@@ -77,7 +77,7 @@ class Appending:
         if self._draining:
             await end_call(context, _DRAINING)
         if len(self._streams) >= self._limits.streams:
-            await end_call(context, _busy(f"{len(self._streams)} streams are open"))
+            await end_call(context, busy(f"{len(self._streams)} streams are open"))
         stream = _Stream(self._limits.in_flight)
         stream.reader = asyncio.create_task(self._read(requests, stream))
         self._streams.add(stream)
@@ -124,7 +124,7 @@ class Appending:
             return malformed(f"a batch holds 1 to {most} statements, not {count}", "BATCH_SIZE")
         await stream.room.acquire()
         if not await self._budget.take(request.size):
-            return _busy("requests wait for others already")
+            return busy("requests wait for others already")
         stream.busy = True
         charge = request.size
         try:
@@ -151,7 +151,7 @@ class Appending:
             except LedgerError:
                 return STORAGE_FAILED
             except TimeoutError:
-                return _busy(f"an answer was not taken within {self._limits.answer_s:g} s")
+                return busy(f"an answer was not taken within {self._limits.answer_s:g} s")
             finally:
                 self._release(answer)
             stream.room.release()
@@ -190,10 +190,6 @@ class Appending:
             if isinstance(one, Screened) and keyring.known(one.key.key_id) is None:
                 keyring.show(one.key)
         return batch
-
-
-def _busy(why: str) -> Fault:
-    return Fault(grpc.StatusCode.RESOURCE_EXHAUSTED, "BUSY", f"{why}: try again later")
 
 
 def _result(outcome: Outcome) -> ledger_pb2.AppendResult:

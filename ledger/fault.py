@@ -48,6 +48,11 @@ def unavailable(reason: str, message: str) -> Fault:
     return Fault(grpc.StatusCode.UNAVAILABLE, reason, message)
 
 
+def busy(why: str) -> Fault:
+    """Return the fault of a request for which there is no room now."""
+    return Fault(grpc.StatusCode.RESOURCE_EXHAUSTED, "BUSY", f"{why}: try again later")
+
+
 STORAGE_FAILED: Final = unavailable(
     "STORAGE",
     "the ledger's storage failed; what was not acknowledged may not be logged: send it again later",

@@ -24,6 +24,8 @@ class Limits:
     """Requests of all streams that wait; a stream that brings more is ended."""
     streams: int = 4_000
     """Append streams at once."""
+    questions: int = 500
+    """Single questions at once, until their answers are taken."""
     calls: int = 6_000
     """Calls of all methods at once; further ones are refused by the transport, without a reason."""
     connections: int = 4_000

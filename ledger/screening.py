@@ -60,8 +60,8 @@ def screen(
 ) -> list[Screened | Refusal]:
     """Judge each (header, signature, stored body) of a batch, in order.
 
-    ``may_appear`` says whether a key that was not yet shown may be: pinned, or enrolled. A key that this very batch
-    enrols counts too; whether the enrolment itself is logged is decided later. ``agreement`` is the digest.
+    ``may_appear`` says whether a key is live: pinned, or enrolled. A key that this very batch enrols counts too;
+    whether the enrolment itself is logged is decided later. ``agreement`` is the digest.
     """
     results: list[Screened | Refusal | None] = [None] * len(batch)
     formed: list[tuple[int, _Formed, VerifyingKey]] = []
@@ -69,10 +69,11 @@ def screen(
     enrolled: set[bytes] = set()
     for position, (header, signature, stored) in enumerate(batch):
         try:
-            one = _form(header, signature, stored)
-            key = _key_of(
-                one, known, shown, lambda digest: digest in enrolled or may_appear(digest)
-            )
+            parsed = _parse(header)
+            if not (parsed.key_id in enrolled or may_appear(parsed.key_id)):
+                raise _unknown(parsed)  # before anything that costs
+            one = _form(Statement(header, signature, stored or b""), parsed, stored is not None)
+            key = _key_of(one, known, shown)
             if isinstance(one.content, identity_pb2.Enrolment):
                 enrolled.add(_enrolled_key(one, agreement))
         except Refused as refused:
@@ -91,12 +92,15 @@ def screen(
     return [result for result in results if result is not None]
 
 
-def _form(data: bytes, signature: bytes, stored: bytes | None) -> _Formed:
-    """Check header and body; raises :class:`Refused`."""
+def _parse(data: bytes) -> Header:
     try:
-        header = decode_header(data)
+        return decode_header(data)
     except HeaderError as error:
         raise Refused(error.reason, str(error)) from None
+
+
+def _form(statement: Statement, header: Header, held: bool) -> _Formed:
+    """Check kind, period and body; raises :class:`Refused`."""
     if header.kind not in _LOGGED:
         raise Refused("UNKNOWN_KIND", f"kind {header.kind} is not logged by this version")
     kind = Kind(header.kind)
@@ -104,10 +108,11 @@ def _form(data: bytes, signature: bytes, stored: bytes | None) -> _Formed:
         raise Refused("UNKNOWN_DISCLOSURE", "this version knows public bodies only")
     if header.end_ms < header.start_ms:
         raise Refused("INVERTED_PERIOD", "the period ends before it starts")
-    if stored is None:
+    if not held:
         if kind not in SEALABLE:
             raise Refused("BODY_MISSING", f"the body of {kind.name} statements must be sent")
-        return _Formed(Statement(data, signature, b""), header, None)
+        return _Formed(statement, header, None)
+    stored = statement.stored
     try:
         verify_stored(stored, header.stored_digest)
         content = None if kind in SEALABLE else parse_content(kind, decode_body(stored))
@@ -115,33 +120,32 @@ def _form(data: bytes, signature: bytes, stored: bytes | None) -> _Formed:
         raise Refused(error.reason, str(error)) from None
     if header.body_digest != header.stored_digest:
         raise Refused("BODY_MISMATCH", "a public body is stored as it is: both digests are one")
-    return _Formed(Statement(data, signature, stored), header, content)
+    return _Formed(statement, header, content)
 
 
-def _key_of(
-    one: _Formed,
-    known: KnownKeys,
-    shown: dict[bytes, VerifyingKey],
-    may_appear: Callable[[bytes], bool],
-) -> VerifyingKey:
+def _key_of(one: _Formed, known: KnownKeys, shown: dict[bytes, VerifyingKey]) -> VerifyingKey:
     """Return the key that a statement names, an opening's from its own body; raises :class:`Refused`."""
     header = one.header
     key = known(header.key_id) or shown.get(header.key_id)
     if isinstance(one.content, identity_pb2.Opening):
         _check_opening(one.content, header)
-        if key is None and may_appear(header.key_id):
+        if key is None:
             try:
                 key = shown[header.key_id] = VerifyingKey.from_spki(one.content.key)
             except SignatureError as error:
                 raise Refused("MALFORMED_BODY", f"the opening's key: {error}") from None
     if key is None:
-        raise Refused(
-            "UNKNOWN_KEY",
-            f"key {header.key_id.hex()} is neither pinned by the agreement nor enrolled, or no opening showed it",
-        )
+        raise _unknown(header)
     if header.author != header.key_id:
         raise Refused("WRONG_AUTHOR", "the author is not the holder of the key")
     return key
+
+
+def _unknown(header: Header) -> Refused:
+    return Refused(
+        "UNKNOWN_KEY",
+        f"key {header.key_id.hex()} is neither pinned by the agreement nor enrolled, or no opening showed it",
+    )
 
 
 def _check_opening(opening: identity_pb2.Opening, header: Header) -> None:

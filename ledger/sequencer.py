@@ -85,15 +85,19 @@ class Sequencer:
 
     def catch_up(self) -> None:
         """Learn what the journal holds beyond what is known."""
-        for record, stored in self._journal.read(self.size, self._journal.size()):
+        for record, held in self._journal.leaves(self.size, self._journal.size()):
             logged = decode_record(record)
             header = decode_header(logged.header)
-            if header.kind in _TEACHING and stored is not None:
-                self.keyring.learn(header, Statement(logged.header, logged.signature, stored))
+            if header.kind in _TEACHING and held:
+                self._learn(header, logged)
             self._chains.push(header, self.size, statement_id(logged.header))
             self._newest_ms = max(self._newest_ms, logged.logged_at_ms)
             self.size += 1
         self._doubtful = False
+
+    def _learn(self, header: Header, logged: Record) -> None:
+        for _, stored in self._journal.read(self.size, self.size + 1):
+            self.keyring.learn(header, Statement(logged.header, logged.signature, stored or b""))
 
     def now_ms(self) -> int:
         """Return the log's time, Unix ms: its clock's, and never before what was logged."""

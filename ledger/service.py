@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError, Message
 
 from ledger.appending import Appending, Request
 from ledger.errors import LedgerError
-from ledger.fault import STORAGE_FAILED, Context, EndedCall, Fault, end_call, malformed
+from ledger.fault import STORAGE_FAILED, Context, EndedCall, Fault, busy, end_call, malformed
 from ledger.limits import Limits
 from ledger.reading import Reading
 from protos.stillwatch.ledger.v1 import ledger_pb2
@@ -30,6 +30,8 @@ def service_handlers(
     Requests are parsed here and not by generated code, so that one that does not parse gets an answer with a reason.
     """
 
+    room = _Room(limits.questions)
+
     def parse_append(data: bytes) -> Request | Fault:
         message = _parse(ledger_pb2.AppendRequest, data, limits)
         return message if isinstance(message, Fault) else Request(message, len(data))
@@ -39,6 +41,7 @@ def service_handlers(
     ) -> "grpc.RpcMethodHandler[M | Fault, R]":
         async def handle(request: M | Fault, context: Context) -> R:
             try:
+                room.enter(context)
                 if isinstance(request, Fault):
                     raise EndedCall(request)  # noqa: TRY301
                 return await answer(request)
@@ -74,6 +77,24 @@ def service_handlers(
             "GetBody": unary(ledger_pb2.GetBodyRequest, reading.get_body),
         },
     )
+
+
+class _Room:
+    """Room for so many calls at once; each leaves it when its answer was taken, or nobody waits for it any more."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._inside = 0
+
+    def enter(self, context: Context) -> None:
+        """Let a call in; raises :class:`EndedCall` when there is no room."""
+        if self._inside >= self._most:
+            raise EndedCall(busy(f"{self._inside} questions are being answered"))
+        self._inside += 1
+        context.add_done_callback(self._leave)  # type: ignore[arg-type]  # the stub wants a class
+
+    def _leave(self, _: Context) -> None:
+        self._inside -= 1
 
 
 def _parse(kind: type[M], data: bytes, limits: Limits) -> M | Fault:

@@ -13,6 +13,8 @@ from ledger.limits import Limits
 from protos.stillwatch.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 from protos.stillwatch.statement.v1 import header_pb2
 from statements.author import Statement
+from statements.errors import SubmissionError
+from statements.ledger_client import LedgerClient, Receipt
 from statements.record import decode_record
 from tests.unit.ledger.cast import Cast, request, wire
 from tests.unit.ledger.rig import Rig, faulted, reason_of, reasons
@@ -207,6 +209,33 @@ def test_a_client_that_takes_no_answers_is_let_go_and_others_are_served(
             answered += 1
     assert answered < 2_000
     channel.close()
+
+
+def test_connections_end_after_their_time_and_honest_clients_go_on(
+    cast: Cast, tmp_path: Path
+) -> None:
+    limits = Limits(connection_s=0.5, connection_grace_s=0.2)
+    rig = Rig(cast, tmp_path / "log", limits)
+    silent = Stream(rig)
+    said = [cast.party.open(), *cast.party.summaries(30)]
+    failures = 0
+    with LedgerClient(f"127.0.0.1:{rig.port}") as client:
+        for one in said:
+            for _ in range(5):
+                try:
+                    (answer,) = client.append([one])
+                    break
+                except SubmissionError:
+                    failures += 1
+            assert isinstance(answer, Receipt)
+            time.sleep(0.08)
+    assert failures > 0, "its connection ended more than once"
+    with pytest.raises(grpc.RpcError):
+        next(silent.call)
+    assert rig.on_loop(lambda: len(rig.appending._streams)) == 0
+    assert rig.journal.size() == 31
+    silent.end()
+    rig.close()
 
 
 def test_requests_beyond_what_may_wait_end_their_stream(cast: Cast, small: Rig) -> None:

@@ -1,11 +1,15 @@
 """Single questions over real gRPC."""
 
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
 import pytest
 
+from ledger.chains import Head
+from ledger.limits import Limits
 from ledger.reading import MOST_HEADS, MOST_RECORDS
 from protos.stillwatch.ledger.v1 import ledger_pb2 as pb
 from statements.author import Statement
@@ -173,6 +177,42 @@ def test_records_are_returned_by_index(
 ) -> None:
     answer = rig.stub.GetRecords(pb.GetRecordsRequest(start=start, count=count))
     assert list(answer.records) == leaves[span]
+
+
+def test_more_questions_than_there_is_room_for_are_refused_and_room_comes_back(
+    tmp_path: Path,
+) -> None:
+    rig = Rig(Cast(), tmp_path / "log", Limits(questions=2))
+    rig.append([rig.cast.party.open()])
+    rig.publish()
+    asked = pb.GetAuthorRequest(author=rig.cast.party_key.key_id)
+    stop = threading.Event()
+    real = rig.sequencer.heads
+
+    def slow(author: bytes, most: int) -> list[Head]:
+        stop.wait(10)
+        return real(author, most)
+
+    rig.sequencer.heads = slow  # type: ignore[method-assign]
+    waiting = [rig.stub.GetAuthor.future(asked) for _ in range(2)]
+    with faulted(grpc.StatusCode.RESOURCE_EXHAUSTED, "BUSY"):
+        for _ in range(100):  # the two may not have arrived yet
+            rig.stub.GetCheckpoint(pb.GetCheckpointRequest())
+    stop.set()
+    for answer in waiting:
+        assert len(answer.result().heads) == 1
+    assert len(rig.stub.GetAuthor(asked).heads) == 1
+    gone = [rig.stub.GetAuthor.future(asked) for _ in range(2)]
+    for answer in gone:
+        answer.cancel()
+    deadline = time.monotonic() + 5
+    while True:
+        try:
+            rig.stub.GetCheckpoint(pb.GetCheckpointRequest())
+            break
+        except grpc.RpcError:
+            assert time.monotonic() < deadline, "whoever hung up leaves room"
+    rig.close()
 
 
 @pytest.mark.parametrize("count", [0, MOST_RECORDS + 1, 2**32 - 1])

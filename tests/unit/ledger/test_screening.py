@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledger import screening as module
 from ledger.refusal import Refusal
 from ledger.screening import UNSUPPORTED, Screened, screen
 from protos.stillwatch.statement.v1 import (
@@ -142,6 +143,19 @@ def test_a_key_that_nobody_showed_is_refused(cast: Cast, desk: Desk) -> None:
 
 def test_a_strangers_opening_shows_no_key(cast: Cast, desk: Desk) -> None:
     assert desk.reason(triple(cast.person().open())) == "UNKNOWN_KEY"
+
+
+def test_a_strangers_body_is_not_even_hashed(
+    cast: Cast, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stranger = cast.person()
+    opening = stranger.open()
+
+    def never(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(module, "verify_stored", never)
+    assert desk.reason((opening.header, opening.signature, bytes(1 << 20))) == "UNKNOWN_KEY"
 
 
 def test_a_pinned_key_is_shown_by_its_own_opening(cast: Cast) -> None:

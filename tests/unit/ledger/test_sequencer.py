@@ -1,10 +1,13 @@
 """The one writer of a log: places, and answers for what is durable alone."""
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.errors import ForkError, JournalError
+from ledger.journal.interface import Entry
 from ledger.journal.sqlite import SqliteJournal
 from ledger.refusal import Refusal
 from ledger.sequencer import Logged, Outcome, Sequencer
@@ -185,6 +188,23 @@ def test_everything_is_known_again_after_a_restart(cast: Cast, log: Log) -> None
     assert log.sequencer.heads(node.key.key_id, 9) == heads
     assert log.party(*said) == first
     assert reasons(log.send((node, node.summary()))) == [""]
+
+
+def test_a_restart_reads_no_bodies_but_those_that_teach_keys(
+    cast: Cast, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said, _ = cast.enrolled()
+    log.party(*said, *cast.party.summaries(20))
+    read: list[range] = []
+    real = log.journal.read
+
+    def reading(start: int, end: int) -> Iterator[Entry]:
+        read.append(range(start, end))
+        return real(start, end)
+
+    monkeypatch.setattr(log.journal, "read", reading)
+    log.open()
+    assert read == [range(1), range(1, 2)], "the opening, and the enrolment"
 
 
 def test_the_logs_time_never_goes_back(cast: Cast, log: Log) -> None:
