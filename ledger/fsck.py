@@ -1,6 +1,6 @@
 """Checks a served folder from its bytes alone: rebuilds everything, and says what is wrong, where.
 
-1. The checkpoint is signed by the log's key.
+1. The checkpoint is signed by the log's key, and cosigned by every witness of the agreement's policy.
 2. Bundles of entries and of bodies are whole; of several forms of one, the shorter begins the longer.
 3. Records would be admitted again, in their order: keys, signatures, chains, bodies.
 4. The entries have the checkpoint's root. When they do not and the hash tiles do, those tell which entries are wrong.
@@ -26,9 +26,11 @@ from statements.errors import BodyError, PinsError
 from statements.kinds import Kind, parse_content
 from statements.pins import Pins, read_pins
 from tlog.checkpoint import Checkpoint, parse_checkpoint, verify_checkpoint
-from tlog.errors import TlogError
+from tlog.cosignature import verify_cosignatures
+from tlog.errors import NoteError, TlogError
 from tlog.merkle import HASH_LENGTH, leaf_hash
-from tlog.note import Verifier, parse_note
+from tlog.note import Note, Verifier, parse_note
+from tlog.policy import Policy
 from tlog.tile import WIDTH, Tile, aligned_path, bundles_of, decode_bundle, tiles_of
 
 __all__ = ["Examination", "examine"]
@@ -114,6 +116,25 @@ class _Examiner:
             verify_checkpoint(note, origin, Verifier.from_vkey(vkey))
         except TlogError as error:
             self.found.note(CHECKPOINT, error.reason, str(error))
+            return
+        if pins is not None:
+            self.verify_cosignatures(parse_note(note), pins.policy)
+
+    def verify_cosignatures(self, note: Note, policy: Policy) -> None:
+        """Name each witness that did not cosign, or whose cosignature does not verify; and say if they are too few."""
+        cosigned = set()
+        for witness in policy.witnesses:
+            try:
+                if verify_cosignatures(note, [witness.key]):
+                    cosigned.add(witness.name)
+                    continue
+            except NoteError as error:
+                self.found.note(CHECKPOINT, error.reason, str(error))
+            words = f"the witness {witness.name} ({witness.key.name}) has not cosigned"
+            self.found.note(CHECKPOINT, "MISSING_WITNESS", words)
+        if not policy.is_met(cosigned):
+            words = f"those that cosigned are no quorum of {policy.quorum}"
+            self.found.note(CHECKPOINT, "NOT_COSIGNED", words)
 
     def verify_bundles(self, pins: Pins | None) -> bytearray | None:
         """Check bundles, replay their records, return the hashes of the entries; ``None`` when too many are missing."""

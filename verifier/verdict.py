@@ -394,6 +394,8 @@ def _cannot_see(
         yield f"up to {account.detection_limit_flop:.3g} FLOP beyond what is proved"
     if not _witnessed(agreement):
         yield "a log that shows two auditors two histories, or is wrong about time: no witness has to cosign it"
+    else:
+        yield "a log that shows two histories, or is wrong about time, with a whole quorum of witnesses in league"
     for label in windows.telemetry:
         if label != "live":
             yield f"what chips did while this was made: the telemetry is {label}"

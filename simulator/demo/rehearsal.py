@@ -3,10 +3,11 @@
 The folder::
 
     agreement.toml   log/ (as served)   verdicts/   labs/PARTY/ (an agent's configuration, keys, recordings)
-    keys/ (of everybody else)   processes/ (what each printed)   telemetry.json (what was recorded, what simulated)
+    witnesses/NAME/ (keys, memory)   keys/ (of everybody else)   processes/ (what each printed)
+    telemetry.json (what was recorded, what simulated)
 
-The ledger, the agents and the auditor are processes of their own. Parties, evaluators and the panel speak from here, by
-the same function that their commands call.
+The ledger, its witnesses, the agents and the auditor are processes of their own. Parties, evaluators and the panel
+speak from here, by the same function that their commands call.
 """
 
 import json
@@ -24,6 +25,12 @@ from simulator.demo import lab as labs
 from simulator.demo.cast import Cast, make_keys, pin_agreement
 from simulator.demo.lab import Lab
 from simulator.demo.processes import Processes, stillwatch
+from simulator.demo.witnesses import (
+    LocalWitness,
+    make_witnesses,
+    policy_of,
+    start_witnesses,
+)
 from simulator.errors import StoryError
 from statements.clock import ScaledClock
 from statements.ledger_client import LedgerClient
@@ -58,6 +65,7 @@ class Rehearsal:
     processes: Processes
     cast: Cast
     agreement: Agreement
+    witnesses: tuple[LocalWitness, ...]
     said: Counter[str] = field(default_factory=Counter)
     """Statements that were said from here, by kind."""
     _clock: ScaledClock | None = None
@@ -74,9 +82,10 @@ class Rehearsal:
         )
         path = folder / "agreement.toml"
         entry = LedgerEntry(origin=ORIGIN, vkey=str(made.field("vkey")), key=str(made.field("key")))
-        pin_agreement(cast, entry, terms, path)
+        witnesses = make_witnesses(folder / "witnesses")
+        pin_agreement(cast, entry, {**terms, "witnesses.policy": policy_of(witnesses)}, path)
         (folder / "verdicts").mkdir()
-        return cls(folder, processes, cast, parse_agreement(path.read_bytes()))
+        return cls(folder, processes, cast, parse_agreement(path.read_bytes()), witnesses)
 
     @property
     def agreement_path(self) -> Path:
@@ -98,8 +107,9 @@ class Rehearsal:
         return self._endpoints
 
     def begin(self, rate: float) -> None:
-        """Start the clock, ``rate`` times as fast as the system's, and the ledger on it."""
+        """Start the clock, ``rate`` times as fast as the system's, and on it the witnesses and the ledger."""
         self._clock = ScaledClock(time.time_ns() // 1_000_000, CLOCK_START_MS, rate)
+        start_witnesses(self.witnesses, self.agreement.pins, self.processes, self._clock)
         log = self.folder / "log"
         self.processes.run(
             "ledger-init",

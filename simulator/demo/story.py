@@ -18,6 +18,7 @@ from simulator.demo.processes import Processes, stillwatch
 from simulator.demo.promises import expect_recorded, expect_simulated
 from simulator.demo.rehearsal import CLOCK_START_MS, Rehearsal
 from simulator.demo.timeline import Timeline
+from simulator.demo.witnesses import THRESHOLD
 from simulator.errors import StoryError
 from verifier.agreement.lifecycle import AgreementState
 from verifier.checks.interface import Span
@@ -122,6 +123,10 @@ class Story:
             f"{agreement.id}, sha256:{agreement.digest.hex()[:16]}…, is the first record of the log "
             f"{agreement.pins.ledgers[0].origin}"
         )
+        self._narration.say(
+            f"its checkpoints count once {THRESHOLD} of {len(rehearsal.witnesses)} witnesses cosigned them: "
+            f"{', '.join(one.name for one in rehearsal.witnesses)}"
+        )
         for lab in labs:
             rehearsal.enrol(lab, CLOCK_START_MS)
             self._narration.say(
@@ -186,6 +191,7 @@ class Story:
             if lab.party not in self._silences:
                 rehearsal.stop_agent(lab)
         self._processes.stop("ledger")
+        self._processes.stop(*(f"witness-{one.name}" for one in rehearsal.witnesses))
         again = audit_mirror(rehearsal, "again", period)
         self._expectations.expect(
             "a second audit, from the mirror alone, gives the same bytes",
