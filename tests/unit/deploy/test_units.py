@@ -11,7 +11,7 @@ import pytest
 
 import stillwatch
 
-UNITS = ("stillwatch-agent.service", "stillwatch-ledger.service")
+UNITS = ("stillwatch-agent.service", "stillwatch-ledger.service", "stillwatch-witness.service")
 MOST_EXPOSURE = 20
 """In tenths, as `systemd-analyze security --threshold` takes it; deploy/README.md says the figure."""
 BINARY = "/opt/stillwatch/bin/stillwatch"
@@ -87,6 +87,9 @@ def test_the_folders_of_the_page_are_those_of_the_units(root: Path) -> None:
     ledger = (root / "deploy/systemd/stillwatch-ledger.service").read_text()
     assert "ConfigurationDirectory=stillwatch\n" in agent
     assert "/etc/stillwatch/" in page
+    witness = (root / "deploy/systemd/stillwatch-witness.service").read_text()
+    assert "with `stillwatch-witness` for the user and the folder" in page
+    assert "/var/lib/stillwatch-witness/witness" in witness
     for text in (agent, ledger):
         state = re.search(r"^StateDirectory=(.+)$", text, re.MULTILINE)
         user = re.search(r"^User=(.+)$", text, re.MULTILINE)
@@ -105,3 +108,7 @@ def test_every_link_of_the_page_leads_somewhere(root: Path) -> None:
     assert links
     for link in links:
         assert (page.parent / link).exists(), link
+
+
+def test_every_unit_that_lies_there_is_tested(root: Path) -> None:
+    assert sorted(path.name for path in (root / "deploy/systemd").iterdir()) == sorted(UNITS)
