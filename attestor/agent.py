@@ -14,6 +14,7 @@ from typing import Final
 
 import structlog
 
+from attestor.backoff import Backoff, Patience
 from attestor.chain import Chain, Draw
 from attestor.config import AgentConfig
 from attestor.errors import AttestorError, SpoolError
@@ -21,7 +22,8 @@ from attestor.log_view import LogView
 from attestor.node import Node, Windows
 from attestor.sampler import NodeSampler, Poller
 from attestor.spool import Spool
-from attestor.uplink import Backoff, Ledger, Uplink, Uploader, newest_logged
+from attestor.uplink import Ledger, Uplink, newest_logged
+from attestor.uploader import Uploader
 from statements.clock import Clock
 from statements.errors import SubmissionError
 from statements.log_trust import LogTrust
@@ -50,14 +52,6 @@ class Outcome:
     lost: int = 0
 
 
-@dataclass(slots=True)
-class _Patience:
-    """How long to wait before something that failed is tried again."""
-
-    backoff: Backoff
-    not_before: float = 0.0
-
-
 class Agent:
     """The nodes of one configuration, on one clock, against one ledger.
 
@@ -82,8 +76,8 @@ class Agent:
         self._monotonic = monotonic
         self._stopping = threading.Event()
         self._tell_at = monotonic() + _TELL_EVERY_S
-        self._asking = _Patience(Backoff(0.1, 10.0, jitter))
-        self._spooling = _Patience(Backoff(0.2, 10.0, jitter))
+        self._asking = Patience(Backoff(0.1, 10.0, jitter))
+        self._spooling = Patience(Backoff(0.2, 10.0, jitter))
         spools = {node.spool: Spool(node.spool) for node in config.nodes}
         window_ms = config.pins.window_ms
         self.nodes: list[Node] = [
@@ -201,7 +195,7 @@ class Agent:
 
         self._try("spool", self._spooling, spool)
 
-    def _try(self, what: str, patience: _Patience, work: Callable[[], None]) -> None:
+    def _try(self, what: str, patience: Patience, work: Callable[[], None]) -> None:
         """Do something that may fail for a while: then say so, and leave it alone for ever longer."""
         if self._monotonic() < patience.not_before:
             return
@@ -225,15 +219,26 @@ class Agent:
                 node.chain.begin(self._previous(node))
 
     def _previous(self, node: Node) -> bytes:
-        head = node.spool.head(node.author)
-        if head is not None and node.spool.unlogged(node.author, 1):
-            return head.id  # logged before the opening is: order is kept
+        own = node.spool.head(node.author)
+        if own is not None and node.spool.unlogged(node.author, 1):
+            return own.id  # logged before the opening is: order is kept
         try:
-            return newest_logged(self._ledger.author(node.author))
+            heads = self._ledger.author(node.author)
         except SubmissionError:
-            if head is None:
+            if own is None:
                 raise
-            return head.id
+            return own.id
+        if own is not None and not any(
+            head.epoch == own.epoch and head.sequence >= own.sequence for head in heads
+        ):
+            _log.error(
+                "the ledger does not show what it acknowledged: the chain goes on after that all the same",
+                node=node.name,
+                reason="LOG_SHRANK",
+                statement=own.id.hex(),
+            )
+            return own.id
+        return newest_logged(heads)
 
     def _close_windows(self, until_ms: int | None) -> None:
         for node in self.nodes:

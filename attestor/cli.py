@@ -17,7 +17,7 @@ from attestor.config import AgentConfig, read_config
 from attestor.enrol import enrol
 from attestor.errors import AttestorError, ConfigError
 from attestor.observe import observe
-from attestor.output import Json, as_text, output_option, show
+from attestor.output import Json, as_text, output_option, printable, show
 from attestor.preview import Preview
 from attestor.recording import RecordingReader
 from attestor.settings import Settings, parse_instant
@@ -76,7 +76,7 @@ def _log_for_people() -> None:
 
 def _as_words(_logger: object, level: str, event: MutableMapping[str, object]) -> str:
     words = f"{level}: {event.pop('event')}"
-    return ", ".join([words, *(f"{name} {value}" for name, value in event.items())])
+    return printable(", ".join([words, *(f"{name} {value}" for name, value in event.items())]))
 
 
 agent.add_command(enrol)

@@ -22,6 +22,11 @@ def show(output: str, result: Mapping[str, Json]) -> None:
     click.echo(json.dumps(result, indent=2) if output == "json" else as_text(result))
 
 
+def printable(text: str) -> str:
+    """Return a text in which nothing moves a terminal's cursor: what cannot be printed is replaced."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 def as_text(value: Json, indent: int = 0) -> str:
     """Return described fields as lines for a terminal, nested ones indented."""
     pad = "  " * indent
@@ -45,4 +50,4 @@ def _plain(value: Json) -> str:
         return f"{value:.6g}"
     if isinstance(value, list):
         return " ".join(_plain(item) for item in value) if value else "none"
-    return "-" if value is None else str(value)
+    return "-" if value is None else printable(str(value))

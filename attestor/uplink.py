@@ -11,7 +11,6 @@ What a ledger answers decides what happens next:
 """
 
 import random
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -19,7 +18,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from attestor.errors import SpoolError, UplinkError
+from attestor.backoff import Backoff
 from attestor.log_view import LogView
 from attestor.spool import Spool, Spooled
 from statements.author import NOTHING, Seen, Statement
@@ -82,26 +81,6 @@ class Wedge:
     author: bytes
     previous: bytes
     reason: str
-
-
-@dataclass(slots=True)
-class Backoff:
-    """Exponential backoff with jitter: the n-th wait is drawn from [1/2, 1] x least x 2^n s."""
-
-    least_s: float
-    most_s: float
-    draw: Callable[[], float]
-    failures: int = 0
-
-    def fail(self) -> float:
-        """Return the seconds to wait after one more failure."""
-        span = min(self.most_s, self.least_s * 2.0 ** min(self.failures, 32))
-        self.failures += 1
-        return span * (0.5 + 0.5 * self.draw())
-
-    def succeed(self) -> None:
-        """Start again from the shortest wait."""
-        self.failures = 0
 
 
 def newest_logged(heads: Sequence[Head]) -> bytes:
@@ -276,47 +255,3 @@ class Uplink:
             if proven:
                 spool.free(proven)
                 self.freed += len(proven)
-
-
-class Uploader(threading.Thread):
-    """Repeats an uplink's rounds until stopped, backing off while the ledger cannot be reached."""
-
-    def __init__(self, uplink: Uplink, *, idle_s: float, draw: Callable[[], float]) -> None:
-        super().__init__(name="uplink", daemon=True)
-        self._uplink = uplink
-        self._idle_s = idle_s
-        self._backoff = Backoff(0.1, 30.0, draw)
-        self._stopping = threading.Event()
-        self._waking = threading.Event()
-
-    @property
-    def has_died(self) -> bool:
-        """Whether it was started and has ended without having been told to."""
-        return self.ident is not None and not self.is_alive() and not self._stopping.is_set()
-
-    def run(self) -> None:
-        """Work until stopped."""
-        while not self._stopping.is_set():
-            wait = self._idle_s
-            try:
-                if self._uplink.round():
-                    wait = 0.0
-                self._backoff.succeed()
-            except (SubmissionError, UplinkError, SpoolError) as error:
-                wait = self._backoff.fail()
-                _log.warning(
-                    "uplink", reason=error.reason, why=str(error), again_in_s=round(wait, 2)
-                )
-            if wait:
-                self._waking.wait(wait)
-                self._waking.clear()
-
-    def wake(self) -> None:
-        """Say that there is something to send."""
-        if not self._backoff.failures:
-            self._waking.set()
-
-    def stop(self) -> None:
-        """End after the round in progress."""
-        self._stopping.set()
-        self._waking.set()

@@ -23,6 +23,7 @@ from statements.record import decode_record
 DEADLINE_SECONDS = 30.0
 _MAX_MESSAGE = 64 << 20
 _LARGEST_INDEX = 2**63 - 1
+_LONGEST_WORDS = 1_000
 _DIGEST_LENGTH = 32
 
 
@@ -200,7 +201,8 @@ class LedgerClient:
     def _failed(self, error: grpc.RpcError) -> SubmissionError:
         call = cast("grpc.Call", error)  # what grpc raises from a stub is also the call
         code = call.code()
-        return SubmissionError(code.name, f"ledger {self._target}: {call.details() or code.name}")
+        words = _words(call.details() or code.name)
+        return SubmissionError(code.name, f"ledger {self._target}: {words}")
 
 
 class _AppendStream:
@@ -258,7 +260,14 @@ def _result(result: ledger_pb2.AppendResult) -> Receipt | Refusal:
         else f"REASON_{result.reason}"
     )
     wanted = _number(result.wanted_sequence) if result.HasField("wanted_sequence") else None
-    return Refusal(name.removeprefix("REASON_"), result.message, wanted)
+    return Refusal(name.removeprefix("REASON_"), _words(result.message), wanted)
+
+
+def _words(text: str) -> str:
+    """Return what a ledger says to people: not endless, and nothing that moves a terminal's cursor."""
+    return "".join(
+        c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:_LONGEST_WORDS]
+    )
 
 
 def _number(value: int) -> int:

@@ -363,3 +363,24 @@ def test_a_spool_that_cannot_be_counted_is_not_said_to_be_empty(
 
     monkeypatch.setattr(Spool, "count", broken)
     assert Agent(settings, FakeLedger(), clock()).run(AT + WINDOW).unlogged > 0
+
+
+def test_a_ledger_that_hides_what_it_acknowledged_does_not_rewrite_the_chain(
+    tmp_path: Path, replay: Callable[[], Source]
+) -> None:
+    settings = config(tmp_path, {"n1": replay})
+    author, ledger = settings.nodes[0].key.key_id, FakeLedger()
+    Agent(settings, ledger, clock()).run(AT + WINDOW)
+    (key,) = ledger.heads
+    newest = ledger.heads[key][1]
+    whole = dict(ledger.heads)
+    for shown in ({}, {key: (0, b"f" * 32)}, {(author, b"f" * 16): (9, b"f" * 32)}):
+        ledger.heads = shown
+        agent = Agent(settings, ledger, clock(AT + 2 * WINDOW))
+        with capture_logs() as told:
+            assert agent._previous(agent.nodes[0]) == newest
+        assert [line["reason"] for line in told] == ["LOG_SHRANK"]
+    ledger.heads = whole
+    agent = Agent(settings, ledger, clock(AT + 2 * WINDOW))
+    assert agent._previous(agent.nodes[0]) == newest
+    assert author == key[0]

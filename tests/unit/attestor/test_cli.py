@@ -15,6 +15,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 import stillwatch
+from attestor.channels import Reading
+from attestor.recording import RecordedChip, RecordingHeader, RecordingWriter
 from attestor.waiting import WatchedClock
 from statements.keys import hold_key, read_signing_key
 from tests.unit.attestor.test_config import agreement
@@ -312,6 +314,16 @@ def test_what_a_person_watches_warns_in_words_and_not_in_json(
     assert result.stderr.startswith("warning: source failed, node this node, source replay, why")
     assert "TRUNCATED" in result.stderr
     assert "failed_sources: replay" in result.stdout
+
+
+def test_what_a_recording_calls_its_chips_moves_no_cursor(tmp_path: Path) -> None:
+    chip = RecordedChip("GPU-0", "\x1b[2J\x1b]0;owned\x07H100")
+    header = RecordingHeader("recorded", "tests", "Apache-2.0", (chip,), "1", 1_000)
+    with RecordingWriter(tmp_path / "r", header, ["power_w"]) as writer:
+        writer.write(Reading(0, 0, {"power_w": 99.5}))
+    result = run("once", "--recording", str(tmp_path / "r"), "--seconds", "1")
+    assert "H100" in result.stdout
+    assert "\x1b" not in result.output
 
 
 class Terminal(io.StringIO):

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from attestor.backoff import Backoff
 from attestor.errors import UplinkError
 from attestor.log_view import LogView
 from attestor.spool import Spool
-from attestor.uplink import Backoff, Uplink, newest_logged
+from attestor.uplink import Uplink, newest_logged
 from protos.stillwatch.statement.v1 import inventory_pb2
 from statements.author import NOTHING, Author, Statement
 from statements.errors import SubmissionError

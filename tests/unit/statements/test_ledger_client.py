@@ -167,6 +167,17 @@ def test_reasons_of_a_newer_ledger_are_passed_on_by_number(liar: Liar) -> None:
     assert second == Refusal("FORK", "", None)
 
 
+def test_words_of_a_ledger_are_not_endless_and_move_no_cursor(liar: Liar) -> None:
+    said = result(reason=ledger_pb2.REASON_BUSY, message="\x1b[2J\x9b" + "no " * 10_000)
+    liar.answer_append = lambda _: ledger_pb2.AppendResponse(results=[said])
+    with LedgerClient(liar.target) as client:
+        (refusal,) = client.append([Statement(b"", b"", b"")])
+    assert isinstance(refusal, Refusal)
+    assert refusal.message.isprintable()
+    assert refusal.message.endswith("no no no")
+    assert len(refusal.message) == 1_000
+
+
 def test_a_receipt_for_anything_but_what_was_sent_is_refused() -> None:
     key = SigningKey.generate()
     sent = opening(key, bytes(32), b"4" * 16)
