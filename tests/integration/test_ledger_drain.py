@@ -1,5 +1,6 @@
 """A ledger that is told to stop under load: what it answered is durable, and it ends soon and well."""
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from ledger.witness.folder import WitnessFolder
 from protos.stillwatch.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 from protos.stillwatch.statement.v1 import header_pb2
 from statements.ledger_client import LedgerClient, Receipt
@@ -112,3 +114,18 @@ def test_clients_that_neither_speak_nor_listen_do_not_keep_a_ledger_from_ending(
         assert time.monotonic() - began > 2, "they got their time to listen"
         for call in calls:
             call.cancel()
+
+
+def test_a_witness_that_never_answers_does_not_keep_a_ledger_from_ending(tmp_path: Path) -> None:
+    """It is asked for the checkpoint that is under way, and for the last one."""
+    keys = WitnessFolder.create(tmp_path / "witness", "witness.example/deaf").keys
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        policy = f"witness w {keys[0].vkey} http://127.0.0.1:{deaf.getsockname()[1]}/\nquorum w"
+        cast = found_log(tmp_path / "log", policy)
+        ledger = LedgerProcess(tmp_path / "log", options=("--beat", "0.2")).start()
+        try:
+            with LedgerClient(ledger.grpc) as client:
+                assert isinstance(client.append([cast.party.open()])[0], Receipt)
+            stop_within(ledger, 8)
+        finally:
+            ledger.end()

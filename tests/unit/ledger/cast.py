@@ -39,9 +39,11 @@ T0: Final = 1_780_315_200_000
 MINUTE: Final = 60_000
 
 
-def terms(signer: Signer, ledger: SigningKey, party: SigningKey, evaluator: SigningKey) -> bytes:
+def terms(
+    signer: Signer, ledger: SigningKey, party: SigningKey, evaluator: SigningKey, policy: str
+) -> bytes:
     """Return an agreement that pins one of each, and says no more than a ledger reads."""
-    return f"""
+    return f'''
 [agreement]
 id = "test-pause"
 
@@ -51,7 +53,7 @@ late_grace = "5 min"
 tick = "60 s"
 
 [witnesses]
-policy = "quorum none"
+policy = """{policy}"""
 
 [[parties]]
 id = "aurora"
@@ -65,7 +67,7 @@ key = "sha256:{evaluator.key_id.hex()}"
 origin = "{signer.name}"
 vkey = "{signer.vkey}"
 key = "sha256:{ledger.key_id.hex()}"
-""".encode()
+'''.encode()
 
 
 @dataclass
@@ -107,6 +109,7 @@ class Cast:
     """A ledger's keys, one party, one evaluator, and as many nodes as are asked for."""
 
     seed: int = 1
+    policy: str = "quorum none"
     signer: Signer = field(default_factory=lambda: Signer(ORIGIN, Ed25519PrivateKey.generate()))
     ledger_key: SigningKey = field(default_factory=SigningKey.generate)
     party_key: SigningKey = field(default_factory=SigningKey.generate)
@@ -114,7 +117,9 @@ class Cast:
 
     def __post_init__(self) -> None:
         self.draw = random.Random(self.seed)
-        self.text = terms(self.signer, self.ledger_key, self.party_key, self.evaluator_key)
+        self.text = terms(
+            self.signer, self.ledger_key, self.party_key, self.evaluator_key, self.policy
+        )
         self.pins: Pins = read_pins(self.text)
         self.party = self.person(self.party_key)
         self.evaluator = self.person(self.evaluator_key)
