@@ -298,7 +298,15 @@ class Agent:
             except SpoolError:
                 self._uplink.wedges.put(wedge)
                 raise
+            dropped = node.chain.dropped
             node.chain.reopen(wedge.previous, [item.statement for item in unlogged])
+            if node.chain.dropped > dropped:
+                _log.error(
+                    "statements in the spool are no longer what was signed: they are lost; check the disk",
+                    node=node.name,
+                    reason="WINDOWS_LOST",
+                    lost=node.chain.dropped,
+                )
 
     def _drain(self, uploader: Uploader) -> Outcome:
         """Spool what is pending and wait for the uplink to send it, for as long as is allowed."""

@@ -21,7 +21,8 @@ from attestor.sources.interface import Telemetry
 from attestor.spool import SpoolHead
 from protos.stillwatch.statement.v1 import header_pb2, identity_pb2, summary_pb2
 from statements.author import EPOCH_LENGTH, Author, Seen, Statement
-from statements.body import SALT_LENGTH, body_digest, encode_body
+from statements.body import SALT_LENGTH, body_digest, encode_body, verify_stored
+from statements.errors import BodyError, HeaderError
 from statements.header import decode_header
 from statements.kinds import Kind, parse_content
 from statements.signing import SigningKey
@@ -58,22 +59,25 @@ class Life:
     boot_id: bytes
 
 
-def restate(statements: Iterable[Statement]) -> list[Saying]:
-    """Return what statements of an epoch that cannot go on said, its opening left out."""
+def restate(statements: Iterable[Statement]) -> tuple[list[Saying], int]:
+    """Return what statements of an epoch that cannot go on said, its opening left out, and how many are lost.
+
+    Lost are those that a failing disk has changed: their bytes are no longer what was signed.
+    """
     sayings: list[Saying] = []
+    lost = 0
     for statement in statements:
-        header = decode_header(statement.header)
+        try:
+            header = decode_header(statement.header)
+            verify_stored(statement.stored, header.stored_digest)
+        except (HeaderError, BodyError):
+            lost += 1
+            continue
         if header.kind != Kind.OPENING:
             body = header_pb2.Body.FromString(statement.stored)
-            sayings.append(
-                Saying(
-                    parse_content(Kind(header.kind), body.content),
-                    header.start_ms,
-                    header.end_ms,
-                    body.salt,
-                )
-            )
-    return sayings
+            content = parse_content(Kind(header.kind), body.content)
+            sayings.append(Saying(content, header.start_ms, header.end_ms, body.salt))
+    return sayings, lost
 
 
 class Chain:
@@ -113,10 +117,13 @@ class Chain:
     def reopen(self, previous: bytes, unlogged: Iterable[Statement]) -> None:
         """Give up the epoch: open a new one after ``previous``, and say ``unlogged`` again in it.
 
-        ``forsakes`` then tells the spool to drop them in the transaction that holds the new ones.
+        ``forsakes`` then tells the spool to drop them in the transaction that holds the new ones. What can no longer
+        be read of them is counted in ``dropped``.
         """
         self.begin(previous)
-        self._pending.extendleft(reversed(restate(unlogged)))
+        sayings, lost = restate(unlogged)
+        self._pending.extendleft(reversed(sayings))
+        self.dropped += lost
         self.forsakes = True
 
     def say(self, message: Message, start_ms: int, end_ms: int) -> Saying:

@@ -15,6 +15,8 @@ from statements.enrolment import MOST_CHIPS
 
 _T = TypeVar("_T")
 _BOOT_ID_LENGTH = 16
+_MOST_TEXT = 1 << 19
+"""Bytes of names in an inventory, half of what a body may hold."""
 
 
 class GuardedSource:
@@ -80,6 +82,18 @@ def verify_description(description: SourceDescription) -> None:
         )
     if len(set(uuids)) != len(uuids):
         raise SourceError("CHIP_TWICE", "two chips of this source have one uuid")
+    texts = [description.driver or ""]
+    for chip in description.chips:
+        texts += (chip.uuid, chip.model or "", chip.firmware or "")
+    try:
+        size = len("".join(texts).encode())
+    except UnicodeEncodeError as error:
+        raise SourceError("BAD_DESCRIPTION", f"a name that is no text: {error}") from error
+    if size > _MOST_TEXT:
+        raise SourceError(
+            "BAD_DESCRIPTION",
+            f"the names of driver and chips have {size} bytes, at most {_MOST_TEXT}",
+        )
     if len(description.boot_id) != _BOOT_ID_LENGTH or description.sample_ms < 1:
         raise SourceError(
             "BAD_DESCRIPTION",

@@ -152,6 +152,7 @@ def decode_request(text: str, where: str) -> EnrolmentRequest:
             raise IdentityError("NOT_A_REQUEST", f"{where}: not of the format {FORMAT}")
         name, chips, chip_model = found["name"], found["chips"], found["chip_model"]
         binary = {name: bytes.fromhex(found[name]) for name in _BINARY}
+        f"{name}{chip_model}".encode()  # a text that no message can hold is none
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise IdentityError(
             "NOT_A_REQUEST", f"{where}: not an enrolment request: {error!r}"

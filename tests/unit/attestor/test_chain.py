@@ -1,6 +1,7 @@
 """Chains: every place once, openings where they belong, nothing lost when an epoch is given up."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -132,6 +133,26 @@ def test_an_epoch_given_up_is_said_again_in_the_next(chain: Chain) -> None:
     assert headers(after)[1].body_digest == headers(before)[2].body_digest
     chain.keep()
     assert not chain.forsakes
+
+
+def test_what_a_failing_disk_has_changed_is_counted_as_lost_and_the_rest_said_again(
+    chain: Chain,
+) -> None:
+    chain.begin(NOTHING)
+    for text in "1234":
+        chain.say(message(text), int(text), int(text))
+    _, first, second, third, fourth = [s for _, s in chain.sign(0, SEEN, LIFE)]
+    chain.keep()
+    damaged = [
+        first,
+        replace(second, stored=second.stored[:-1] + b"\xff"),
+        replace(third, header=third.header[:-9] + bytes(9)),
+        replace(fourth, stored=b""),
+    ]
+    chain.reopen(NOTHING, damaged)
+    assert chain.dropped == 3
+    said = chain.sign(9, SEEN, LIFE)
+    assert [said_by(statement) for _, statement in said[1:]] == ["1"]
 
 
 def test_when_nothing_can_be_spooled_the_oldest_window_is_dropped_and_counted(

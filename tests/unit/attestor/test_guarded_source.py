@@ -171,6 +171,12 @@ def test_what_is_said_twice_in_a_batch_is_told_once() -> None:
             "TOO_MANY_CHIPS",
         ),
         (replace(DESCRIPTION, boot_id=b""), "BAD_DESCRIPTION"),
+        (replace(DESCRIPTION, driver="\ud800"), "BAD_DESCRIPTION"),
+        (replace(DESCRIPTION, driver="d" * (1 << 20)), "BAD_DESCRIPTION"),
+        (
+            replace(DESCRIPTION, chips=(ChipDescription("\udc80", None, frozenset()),)),
+            "BAD_DESCRIPTION",
+        ),
         (replace(DESCRIPTION, sample_ms=0), "BAD_DESCRIPTION"),
     ],
 )

@@ -77,6 +77,8 @@ def test_a_proof_by_another_key_or_over_something_else_is_refused(
         ("chips", True),
         ("name", 7),
         ("chip_model", None),
+        ("chip_model", "\udc80"),
+        ("name", "\udc80"),
         ("node_key", "no hexadecimal"),
         ("party", ["00"]),
         ("format", "stillwatch.enrolment-request/2"),
