@@ -163,7 +163,13 @@ class _Gatherer:
                 "NO_AGREEMENT", f"the log {self.prefix.origin} does not begin with an agreement"
             )
         content = self._content(0)
-        text = content.text if isinstance(content, governance_pb2.Agreement) else b""
+        if not isinstance(content, governance_pb2.Agreement):
+            raise EvidenceError(
+                "AGREEMENT_MISSING",
+                f"the log {self.prefix.origin} does not serve its first record's body, the agreement: "
+                f"{self.faults[-1].message}",
+            )
+        text = content.text
         if agreement_digest(text) != self.pins.digest:
             raise EvidenceError(
                 "OTHER_AGREEMENT",

@@ -40,6 +40,9 @@ def keep(prefix: LogPrefix, folder: Path, trust: LogTrust) -> LogPrefix:
         for tile in tiles_of(prefix.size):
             _write(folder / tile.path, prefix.tile(tile))
         _write(folder / "checkpoint", prefix.note)
+        # What was a part has become a longer part, or whole.
+        for path in sorted(_paths(0 if held is None else held.size) - _paths(prefix.size)):
+            (folder / path).unlink(missing_ok=True)
     except OSError as error:
         raise MirrorError(
             "MIRROR_UNWRITABLE", f"cannot write the mirror {folder}: {error.strerror}"
@@ -93,6 +96,14 @@ def _with_held_bodies(prefix: LogPrefix, held: LogPrefix) -> LogPrefix:
         if body_digest(body) == header.stored_digest:
             bodies[index] = body
     return replace(prefix, bodies=tuple(bodies))
+
+
+def _paths(size: int) -> set[str]:
+    """Return the files of a log of some size, its checkpoint left out."""
+    found = {tile.path for tile in tiles_of(size)}
+    for index, width in bundles_of(size):
+        found |= {bundle_path(index, width), aligned_path(FOLDER, index, width)}
+    return found
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -113,6 +113,14 @@ def test_a_log_that_begins_with_another_agreement_is_refused(book: Logbook) -> N
     assert caught.value.reason == "OTHER_AGREEMENT"
 
 
+@pytest.mark.parametrize("body", [None, b"", b"other"])
+def test_a_log_that_withholds_its_agreement_is_refused(book: Logbook, body: bytes | None) -> None:
+    book.bodies[0] = body
+    with pytest.raises(EvidenceError) as caught:
+        book.evidence()
+    assert caught.value.reason == "AGREEMENT_MISSING"
+
+
 def test_a_log_that_begins_with_no_agreement_is_refused(book: Logbook) -> None:
     pins = book.pins
     book.records, book.bodies = book.records[1:], book.bodies[1:]

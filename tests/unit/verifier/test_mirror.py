@@ -6,7 +6,7 @@ import pytest
 
 from protos.stillwatch.statement.v1 import summary_pb2
 from statements.log_trust import LogTrust
-from tests.unit.verifier.logbook import MINUTE, Logbook
+from tests.unit.verifier.logbook import MINUTE, Logbook, served
 from tlog.tile import Tile, aligned_path, bundle_path
 from verifier.mirror.errors import InconsistentLogError, MirrorError
 from verifier.mirror.prefix import fetch_prefix, served_log
@@ -80,6 +80,20 @@ def test_a_mirror_follows_the_log_as_it_grows(book: Logbook, tmp_path: Path) -> 
         _grow(book)
     keep(fetch_prefix(_served(book, tmp_path / "log"), trust), tmp_path / "m", trust)
     assert fetch_prefix(FolderSource(tmp_path / "m"), trust).size == len(book.records)
+
+
+def test_a_mirror_keeps_no_part_of_what_has_grown(book: Logbook, tmp_path: Path) -> None:
+    trust = _trust(book)
+    for growth in (0, 3, 300):
+        for _ in range(growth):
+            _grow(book)
+        keep(fetch_prefix(_served(book, tmp_path / "log"), trust), tmp_path / "m", trust)
+        held = {
+            str(path.relative_to(tmp_path / "m"))
+            for path in (tmp_path / "m").rglob("*")
+            if path.is_file()
+        }
+        assert held == {path for path, _ in served(book.prefix())}
 
 
 @pytest.mark.parametrize("at", [0, 1, 255, 256, 263])

@@ -118,6 +118,14 @@ def test_what_is_no_verdict_is_refused(data: bytes) -> None:
     assert caught.value.reason == "NOT_A_VERDICT"
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_verdict_with_a_number_that_is_none_is_refused(document: Document, number: str) -> None:
+    tree = json.loads(encode_document(document))
+    tree["parties"][0]["detection_limit_flop"] = "#"
+    with pytest.raises(ReportError):
+        decode_document(json.dumps(tree).replace('"#"', number).encode())
+
+
 def test_a_verdict_with_an_unknown_field_is_refused(document: Document) -> None:
     tree = json.loads(encode_document(document))
     tree["parties"][0]["extra"] = 1
