@@ -6,7 +6,7 @@ what each field means.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -32,11 +32,12 @@ from verifier.checks.interface import (
 )
 from verifier.checks.outside import NOT_DETECTABLE
 from verifier.checks.registry import CHECKS, LEDGER_CHECKS
-from verifier.duties import account_over, assess_duties, read_calendar
+from verifier.duties import account_over, assess_duties, duty_spans, read_calendar
 from verifier.errors import VerifierError
 from verifier.evidence.claims import SharedChips, shared_chips
 from verifier.evidence.gather import Evidence
 from verifier.evidence.windows import PartyWindows, party_windows
+from verifier.instants import rfc3339
 from verifier.rhythm import Rhythm, find_rhythm
 from verifier.ruleset import Ruleset
 
@@ -243,9 +244,24 @@ class _Audit:
             duties=duties,
             rhythm=rhythm,
             false_alarm_per_year=self.agreement.false_alarms_per_party_year,
-            cannot_see=tuple(_cannot_see(self.agreement, windows, trust, account)),
+            cannot_see=(
+                *self._unseen_before(duties, party.id),
+                *_cannot_see(self.agreement, windows, trust, account),
+            ),
             findings=findings,
         )
+
+    def _unseen_before(self, duties: Sequence[Duty], party: str) -> Iterator[str]:
+        """Yield what a cap counts and the audited period leaves out: a cap is over the whole of its stage."""
+        for duty in duties:
+            if duty.obligation.measure is Measure.TRAINING_FLOP:
+                until = (0, self.period[1])
+                bound = duty_spans(self.agreement, self.calendar, duty.obligation, party, until)
+                if bound[0][0] < self.period[0]:
+                    yield (
+                        f"what ran from {rfc3339(bound[0][0])} on until the period begins, which {duty.obligation.id} "
+                        "counts too"
+                    )
 
 
 def bodies_root(evidence: Evidence, windows: Iterable[PartyWindows]) -> bytes:

@@ -63,6 +63,7 @@ def state_as_text(agreement: Agreement, state: AgreementState) -> str:
 
 def _lines(agreement: Agreement, state: AgreementState) -> Iterator[str]:
     yield f"{agreement.title} ({agreement.id})"
+    yield f"as of    {rfc3339(state.now_ms)}, the newest tick of the log"
     yield f"stage    {state.stage.value}, since {rfc3339(state.since_ms)}"
     yield f"members  {', '.join(state.members) or 'nobody'}"
     for party, at in state.leaving.items():

@@ -12,7 +12,7 @@ from enum import Enum
 
 from verifier.agreement.errors import UnitError
 
-_QUANTITY = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?) ?(\S+)")
+_QUANTITY = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?) ?([^\s\d.+-]\S*)")
 _FIVE_YEARS_MS = 5 * 366 * 86_400_000
 
 
@@ -89,8 +89,13 @@ def _names(dimension: Dimension) -> list[str]:
     return [name for name, unit in UNITS.items() if unit.dimension is dimension]
 
 
+_EXAMPLES: Mapping[Dimension, str] = {
+    Dimension.COMPUTE: "1e21 FLOP",
+    Dimension.DURATION: "14 d",
+    Dimension.CHIPS: "16 H100e",
+    Dimension.SHARE: "90 %",
+}
+
+
 def _example(dimension: Dimension) -> str:
-    number = {"FLOP": "1e21", "ms": "14", "H100e": "16", "%": "90"}
-    names = _names(dimension)
-    units = " or ".join(names)
-    return f'"{number[names[0]]} {names[-1]}" (units: {units})'
+    return f'"{_EXAMPLES[dimension]}" (units: {", ".join(_names(dimension))})'

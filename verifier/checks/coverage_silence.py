@@ -70,7 +70,7 @@ def _silences(case: PartyCase, duty: Duty) -> list[tuple[str, Gap]]:
         named = node.index < len(case.windows.nodes)
         name = case.name(bytes.fromhex(node.node_id)) if named else node.node_id
         found += [
-            (f"{name}: {len(node.models)} chips", gap)
+            (f"{len(node.models)} chips, {name}", gap)
             for span in duty.spans
             for gap in gaps(windows, rows, node.span(span))
         ]
@@ -98,7 +98,8 @@ def _summary(duty: Duty, silent: list[tuple[str, Gap]]) -> str:
     words = f"{shown}, {duty.obligation.limit:.2%} is owed"
     if silent:
         who, gap = silent[0]
-        words += f"; {len(silent)} silences, the longest {gap.seconds:.0f} s of {who}"
+        longest = "a silence" if len(silent) == 1 else f"{len(silent)} silences, the longest"
+        words += f"; {longest} of {gap.seconds:.0f} s: {who}"
     return words
 
 

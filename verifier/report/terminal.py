@@ -29,6 +29,8 @@ _STYLES = {
     "note": "dim",
 }
 _SHARES = {"coverage"}
+_PRINTED = 100
+"""Width of what is not printed to a terminal: digests fit into a line."""
 _WORDS = 18
 """Width of the column of labels."""
 _UNSEEN = re.compile(
@@ -47,6 +49,8 @@ class Terminal:
     def render(self, document: Document) -> str:
         """Return the report; in colour when stdout is a terminal."""
         ours = Console(width=self._width)
+        if self._width is None and not ours.is_terminal:
+            ours = Console(width=_PRINTED)
         console = Console(
             file=io.StringIO(),
             width=ours.width,

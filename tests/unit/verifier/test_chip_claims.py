@@ -121,7 +121,7 @@ def test_a_chip_that_was_shown_is_owed_for_ever(ruleset: Ruleset) -> None:
     assert party.account.coverage == pytest.approx(16 / 24)
     assert party.account.unaccounted_flop == pytest.approx(PEAK * 8 * 300)
     assert outcomes(party)["coverage-floor"] is Outcome.UNRESOLVED
-    assert "shown no more: 8 chips" in found(party, "coverage_silence")[0].summary
+    assert "8 chips, shown before, shown no more" in found(party, "coverage_silence")[0].summary
 
 
 def test_a_chip_that_comes_back_is_owed_for_the_time_that_it_was_away(ruleset: Ruleset) -> None:

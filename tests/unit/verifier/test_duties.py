@@ -8,6 +8,7 @@ from verifier.agreement.events import Acceded, Withdrawn
 from verifier.agreement.parse import parse_agreement
 from verifier.checks.interface import Severity
 from verifier.duties import read_calendar
+from verifier.instants import rfc3339
 from verifier.ruleset import Ruleset
 from verifier.verdict import Conclusion
 
@@ -82,6 +83,18 @@ def test_a_cap_over_nodes_is_judged_by_the_node_that_ran_most(ruleset: Ruleset) 
     node = pause.book.nodes["aurora/1"].key.key_id
     cited = {pause.book.records[one.index][10:42] for one in finding.evidence}
     assert cited == {node}
+
+
+def test_a_verdict_on_a_part_of_a_stage_says_which_part_of_a_cap_it_did_not_see(
+    ruleset: Ruleset,
+) -> None:
+    pause = play({})
+    start, end = pause.in_force
+    whole = party_of(audit(pause.book, (start, end), ruleset), "aurora")
+    part = party_of(audit(pause.book, (start + 3 * MINUTE, end), ruleset), "aurora")
+    words = f"what ran from {rfc3339(start)} on"
+    assert not [line for line in whole.cannot_see if line.startswith(words)]
+    assert [line for line in part.cannot_see if line.startswith(words)]
 
 
 def test_withdrawal_binds_through_its_notice(ruleset: Ruleset) -> None:

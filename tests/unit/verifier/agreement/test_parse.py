@@ -47,6 +47,7 @@ def test_the_worked_example_means_what_it_says(text: str) -> None:
         ('limit = "3e25 FLOP"', 'limit = "3e25 FLOPs"', "UNKNOWN_UNIT", "did you mean 'FLOP'"),
         ('limit = "3e25 FLOP"', 'limit = "30 d"', "WRONG_DIMENSION", "obligations.training-cap.limit"),
         ('limit = "3e25 FLOP"', "limit = 3e25", "SCHEMA", "obligations[0].limit"),
+        ('limit = "3e25 FLOP"', 'limit = "3e25"', "NO_UNIT", 'write "1e21 FLOP"'),
         ('limit = "95 %"', 'limit = "950 %"', "OUT_OF_RANGE", "at most 100 %"),
         ('notice = "7 d"', 'notice = "0 d"', "OUT_OF_RANGE", "stages.notice"),
         ('notice = "7 d"', 'notice = "7"', "NO_UNIT", "stages.notice"),
