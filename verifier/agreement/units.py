@@ -12,7 +12,7 @@ from enum import Enum
 
 from verifier.agreement.errors import UnitError
 
-_QUANTITY = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?) ?([^\s\d.+-]\S*)")
+_QUANTITY = re.compile(r"((?>[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)) ?([^\s\d.+-]\S*)")
 _FIVE_YEARS_MS = 5 * 366 * 86_400_000
 
 
