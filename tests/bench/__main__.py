@@ -26,7 +26,7 @@ NAMES = tuple(
 )
 TARGET = Path("build/bench.json")
 MOST_OTHERS = 0.1
-"""More than this share of the cores used by others is said beside the figure."""
+"""Where others used more than this share of the cores, nothing was met: the reference may have been starved."""
 
 
 def main(wanted: list[str]) -> int:
@@ -44,6 +44,8 @@ def main(wanted: list[str]) -> int:
         watch = Stopwatch()
         figure = cast("Figure", importlib.import_module(f"tests.bench.{name}").measure())
         others = watch.others()
+        busy = others > MOST_OTHERS
+        figure["met"] = figure["met"] and not busy
         figures.append(figure)
         unit, _, note = figure["unit"].partition("; ")
         table.add_row(
@@ -53,10 +55,10 @@ def main(wanted: list[str]) -> int:
             f"{figure['ratio']:.2f}",
             f"{figure['required']:g}",
             f"{figure['reach']:g}",
-            "yes" if figure["met"] else "no",
+            "busy" if busy else "yes" if figure["met"] else "no",
         )
         notes.append(f"{figure['name']}: {note}; beside it {figure['reference']}")
-        if others > MOST_OTHERS:
+        if busy:
             notes.append(
                 f"{figure['name']}: others used {others:.0%} of the cores meanwhile: measure again"
             )
