@@ -316,7 +316,9 @@ class GetAuthorResponse(_message.Message):
     """Whether the author's key is live. False: unknown, or revoked."""
     @_builtins.property
     def heads(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChainHead]:
-        """Heads of the author's epochs, oldest first. Empty: nothing is logged."""
+        """Heads of the epochs that the author opened last, at most 1,000, oldest first.
+        Empty: nothing is logged.
+        """
 
     def __init__(
         self,
