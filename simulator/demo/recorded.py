@@ -34,7 +34,7 @@ _ORIGINS: Final = {
     IDLER: "simulated: idle chips",
 }
 _TERMS: Final = {
-    "windows.late_grace": "2 min",
+    "windows.late_grace": "8 min",
     "stages.notice": f"{NOTICE_MIN} min",
     "stages.winding_down": f"{WINDING_DOWN_MIN} min",
     "stages.min_dwell": "60 min",
@@ -60,7 +60,7 @@ def recorded_plot(logs: Path, run: TrainingRun) -> Plot:
         ),
         terms=_TERMS,
         rate=120.0,
-        minutes=12.0 + opens_s / 60 + length_min,
+        minutes=20.0 + opens_s / 60 + length_min,
         audited_from_s=opens_s,
         audited_ms=run.duration_ms,
         labs=partial(_labs, logs, opens_s, opens_s + round(run.duration_ms / 1000)),

@@ -19,7 +19,7 @@ _TOLD_MIN: Final = 45
 """How much is recorded: longer than the story is told."""
 _STRATEGIES: Final = {"aurora": "honest", "borealis": "open_training", "cygnus": "silence"}
 _TERMS: Final = {
-    "windows.late_grace": "2 min",
+    "windows.late_grace": "5 min",
     "stages.notice": f"{NOTICE_MIN} min",
     "stages.winding_down": f"{WINDING_DOWN_MIN} min",
     "stages.min_dwell": f"{IN_FORCE_MIN} min",
@@ -39,7 +39,7 @@ def simulated_plot() -> Plot:
         telemetry="All telemetry is simulated: fitted by hand to published figures, see `stillwatch sim list`.",
         terms={**_TERMS, **declared},
         rate=60.0,
-        minutes=37.0,
+        minutes=41.0,
         audited_from_s=(NOTICE_MIN + WINDING_DOWN_MIN) * 60,
         audited_ms=IN_FORCE_MIN * 60_000,
         labs=_labs,

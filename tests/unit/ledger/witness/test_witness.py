@@ -221,11 +221,20 @@ def test_over_http_it_answers_with_lines_or_with_the_size_it_knows(server: Witne
     assert post(server, request(7, 9))[0] == 200
 
 
-def test_over_http_it_reads_no_more_than_a_request_may_have(server: WitnessServer) -> None:
-    assert post(server, bytes(1 << 17))[0] == 413
+@pytest.mark.parametrize(
+    ("header", "value", "status"),
+    [("Content-Length", str(1 << 17), 413), ("Transfer-Encoding", "chunked", 411)],
+)
+def test_over_http_it_reads_no_more_than_a_request_may_have(
+    server: WitnessServer, header: str, value: str, status: int
+) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
-    connection.request("POST", "/add-checkpoint", iter([b"old 0\n"]), encode_chunked=True)
-    assert connection.getresponse().status == 411
+    connection.putrequest("POST", "/add-checkpoint")
+    connection.putheader(header, value)
+    connection.endheaders()
+    answer = connection.getresponse()
+    assert answer.status == status
+    answer.read()
     connection.close()
 
 
