@@ -8,9 +8,11 @@ import click
 
 from ledger.address import parse_address
 from ledger.errors import ObjectError, SetupError
+from ledger.examination import Examination
 from ledger.folder import LedgerFolder
+from ledger.forms import ENTRIES, read_form
 from ledger.founding import found
-from ledger.fsck import Examination, examine
+from ledger.fsck import examine
 from ledger.journal.registry import open_journal
 from ledger.objects.directory import DirectoryStore
 from ledger.objects.registry import open_store
@@ -149,7 +151,7 @@ def serve_command(
     tick: float | None,
     clock_text: str | None,
 ) -> None:
-    """Serve a log until stopped. SIGTERM drains: what was sent is answered first.
+    """Serve a log until stopped. SIGTERM drains: what was read is answered first.
 
     \b
     Example:
@@ -205,7 +207,11 @@ def prove(folder: Path, index: int, output: str) -> None:
         raise ProofError("OUT_OF_RANGE", f"there is no record {index} in a tree of {tree.size}")
     bundle, at = divmod(index, WIDTH)
     width = min(WIDTH, tree.size - bundle * WIDTH)
-    record = decode_bundle(_read(objects, bundle_path(bundle, width)), width)[at]
+    read = read_form(objects, ENTRIES, bundle, width)
+    if read is None:
+        raise ObjectError("MISSING_FILE", f"{bundle_path(bundle, width)} is missing: run fsck")
+    form, data = read
+    record = decode_bundle(data, form.width)[at]
     hashes = Prover(objects, tree.size).inclusion(index, tree.size)
     verify_inclusion(index, tree.size, leaf_hash(record), hashes, tree.root)
     result = {

@@ -33,8 +33,6 @@ from tlog.note import Note, Verifier, parse_note
 from tlog.policy import Policy
 from tlog.tile import WIDTH, Tile, aligned_path, bundles_of, decode_bundle, tiles_of
 
-__all__ = ["Examination", "examine"]
-
 MOST_MISSING: Final = 1_000
 """Bundles that may be missing before the rest is not looked for: a checkpoint may claim any size."""
 _BUNDLE_BYTES: Final = WIDTH * HASH_LENGTH

@@ -100,9 +100,10 @@ def test_a_proof_is_printed_once_it_was_verified(folder: Path) -> None:
     proven = run("prove", str(folder), "1")
     assert proven.exit_code == 0
     assert "record 1 is in the tree of 2 records; 1 hashes" in proven.stdout
-    tile = folder / "tile/0/000.p/2"
-    tile.write_bytes(bytes(64))
+    (folder / "tile/0/000.p/2").write_bytes(bytes(64))
     assert "[ROOT_MISMATCH]" in run("prove", str(folder), "1").stderr
+    (folder / "tile/entries/000.p/2").unlink()
+    assert "[MISSING_FILE]" in run("prove", str(folder), "1").stderr
 
 
 def test_fsck_says_clean_or_what_is_wrong(folder: Path) -> None:

@@ -10,9 +10,10 @@ import pytest
 
 from ledger import fsck as module
 from ledger.errors import ObjectError
+from ledger.examination import Examination
 from ledger.folder import LedgerFolder
 from ledger.founding import found
-from ledger.fsck import Examination, examine
+from ledger.fsck import examine
 from ledger.journal.interface import Entry, Leaf
 from ledger.journal.sqlite import SqliteJournal
 from ledger.objects.directory import DirectoryStore
