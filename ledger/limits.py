@@ -18,9 +18,9 @@ class Limits:
     transport_bytes: int = 64 << 20
     in_flight: int = 8
     """Batches of one stream that are screened, made durable or delivered at once."""
-    pending_bytes: int = 256 << 20
+    pending_bytes: int = 128 << 20
     """Requests of all streams that are worked on, or whose answers were not taken yet; further ones wait."""
-    waiting_bytes: int = 256 << 20
+    waiting_bytes: int = 128 << 20
     """Requests of all streams that wait; a stream that brings more is ended."""
     streams: int = 4_000
     """Append streams at once."""
