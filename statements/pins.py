@@ -26,6 +26,7 @@ class Role(Enum):
     EVALUATOR = "evaluators"
     ADJUDICATOR = "adjudicators"
     VERIFIER = "verifiers"
+    METER = "meters"
     LEDGER = "ledgers"
 
 

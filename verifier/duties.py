@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from verifier.accounts.chips import ChipTable
 from verifier.accounts.columns import Windows
 from verifier.accounts.expected import ExpectedNode
+from verifier.accounts.metered import MeterRecord, metered_flop
 from verifier.accounts.node import NodeAccount
 from verifier.accounts.obligations import (
     Assessment,
@@ -104,9 +105,14 @@ def assess_duties(
     windows: PartyWindows,
     period: Span,
     table: ChipTable,
+    *,
+    meters: Sequence[MeterRecord],
 ) -> tuple[Duty, ...]:
-    """Return every duty that bound a party within a period, and how it stands."""
-    assessor = _Assessor(calendar, windows, period, table)
+    """Return every duty that bound a party within a period, and how it stands.
+
+    ``meters`` are the records of meters that others hold and that measure all of its chips; empty where none do.
+    """
+    assessor = _Assessor(calendar, windows, period, table, meters)
     found = [
         (obligation, duty_spans(agreement, calendar, obligation, windows.party, period))
         for obligation in agreement.obligations
@@ -118,8 +124,14 @@ class _Assessor:
     """Judges one party's duties; accounts of nodes are worked out once for each time and trust."""
 
     def __init__(
-        self, calendar: Calendar, windows: PartyWindows, period: Span, table: ChipTable
+        self,
+        calendar: Calendar,
+        windows: PartyWindows,
+        period: Span,
+        table: ChipTable,
+        meters: Sequence[MeterRecord],
     ) -> None:
+        self.meters = meters
         self.calendar = calendar
         self.windows = windows
         self.period = period
@@ -172,10 +184,11 @@ class _Assessor:
     ) -> Assessment:
         """Judge a cap. What was logged late is held against the party, and never for it."""
         account = self._account(obligation, spans, group)
-        assessment = assess_training_cap(account, obligation.limit)
+        metered = self._metered(obligation, spans)
+        assessment = assess_training_cap(account, obligation.limit, metered)
         if self.windows.admitting is not self.windows.windows:
             admitted = self._account(obligation, spans, group, self.windows.admitting)
-            against = assess_training_cap(admitted, obligation.limit)
+            against = assess_training_cap(admitted, obligation.limit, metered)
             lower = max(assessment.measured_lower, against.measured_lower)
             upper = max(assessment.measured_upper, lower)
             if against.outcome is Outcome.VIOLATED:
@@ -184,6 +197,13 @@ class _Assessor:
         if not account.expected_chip_s:
             return replace(assessment, outcome=Outcome.UNRESOLVED)
         return assessment
+
+    def _metered(self, obligation: Obligation, spans: tuple[Span, ...]) -> float | None:
+        """Return the most FLOP that meters allow the party as a whole; ``None`` where they say nothing of its cap."""
+        if obligation.trust is not Trust.METERS or obligation.scope is not Scope.PARTY:
+            return None
+        rows = {row for node in self.windows.expected for row in node.models}
+        return metered_flop(self.meters, spans, [self.table.chips[row] for row in sorted(rows)])
 
     def _judge_floor(
         self, obligation: Obligation, spans: tuple[Span, ...], group: frozenset[int]

@@ -38,6 +38,7 @@ from verifier.evidence.claims import SharedChips, shared_chips
 from verifier.evidence.gather import Evidence
 from verifier.evidence.windows import PartyWindows, party_windows
 from verifier.instants import rfc3339
+from verifier.metering import meter_records
 from verifier.rhythm import Rhythm, find_rhythm
 from verifier.ruleset import Ruleset
 
@@ -200,7 +201,8 @@ class _Audit:
         self, party: Party, windows: PartyWindows, shared: tuple[SharedChips, ...]
     ) -> PartyVerdict:
         period, table = self.period, self.ruleset.table
-        duties = assess_duties(self.agreement, self.calendar, windows, period, table)
+        meters = meter_records(self.agreement, self.evidence.said, windows)
+        duties = assess_duties(self.agreement, self.calendar, windows, period, table, meters=meters)
         trust = _trust(duties)
         account = account_over(windows.windows, windows.expected, [period], table, trust)
         rhythm = find_rhythm(windows.windows.nodes, _capped(duties) or [period])
@@ -405,7 +407,12 @@ def _cannot_see(
     if trust is Trust.COUNTERS:
         yield "a driver or agent that lies: outcomes hold if the party's own counters are true"
     else:
-        yield "what chips did: only peak times time is known, as no meter held by others is read"
+        metered = any(meter.party == windows.party for meter in agreement.meters)
+        yield (
+            "what chips did: peak times time and metered energy are all that is known; a meter that lies"
+            if metered
+            else "what chips did: only peak times time is known, as the agreement names no meter that others hold"
+        )
     if account.detection_limit_flop > 0:
         yield f"up to {account.detection_limit_flop:.3g} FLOP beyond what is proved"
     if not _witnessed(agreement):

@@ -125,16 +125,28 @@ def _remedy(account: PartyAccount, limit: float) -> Remedy | None:
     return best
 
 
-def assess_training_cap(account: PartyAccount, limit_flop: float) -> Assessment:
-    """Return how a cap of ``limit_flop`` on training-capable operations stands."""
+def assess_training_cap(
+    account: PartyAccount, limit_flop: float, metered_flop: float | None = None
+) -> Assessment:
+    """Return how a cap of ``limit_flop`` on training-capable operations stands.
+
+    ``metered_flop`` is the most that meters which others hold allow in all, where they measure all of the
+    party's chips: energy that was not drawn computed nothing, whether its time was accounted for or not.
+    """
     capable = account.training_capable
     most = math.fsum((capable.upper_flop, account.unaccounted_flop))
+    if metered_flop is not None:
+        most = max(min(most, metered_flop), capable.lower_flop)
     outcome = Outcome.UNRESOLVED
     if capable.lower_flop > limit_flop:
         outcome = Outcome.VIOLATED
     elif most <= limit_flop:
         outcome = Outcome.KEPT
-    remedy = _remedy(account, limit_flop) if outcome is Outcome.UNRESOLVED else None
+    remedy = None
+    if (
+        outcome is Outcome.UNRESOLVED and metered_flop is None
+    ):  # beyond a meter nothing more is trusted
+        remedy = _remedy(account, limit_flop)
     return Assessment(outcome, capable.lower_flop, most, limit_flop, remedy)
 
 

@@ -65,6 +65,19 @@ class Party:
 
 
 @dataclass(frozen=True, slots=True)
+class Meter:
+    """An energy meter of a party's sites, whose key the party does not hold.
+
+    ``systematic_bound`` is the most that it is wrong by, as a share: an error that no averaging takes away.
+    """
+
+    id: str
+    party: str
+    sites: tuple[str, ...]
+    systematic_bound: float
+
+
+@dataclass(frozen=True, slots=True)
 class Indicator:
     """A number that facts assert, in ``unit``.
 
@@ -142,6 +155,7 @@ class Agreement:
     evaluators: tuple[str, ...]
     adjudicators: tuple[str, ...]
     verifiers: tuple[str, ...]
+    meters: tuple[Meter, ...]
     indicators: tuple[Indicator, ...]
     trigger: str
     lift: str

@@ -17,6 +17,7 @@ from verifier.agreement.model import (
     Durations,
     Indicator,
     Measure,
+    Meter,
     Obligation,
     Panel,
     Party,
@@ -73,6 +74,7 @@ def parse_agreement(text: bytes) -> Agreement:
         evaluators=tuple(row.id for row in document.evaluators),
         adjudicators=tuple(row.id for row in document.adjudicators),
         verifiers=tuple(row.id for row in document.verifiers),
+        meters=tuple(_meter(row) for row in document.meters),
         indicators=indicators,
         trigger=document.trigger.condition,
         lift=document.lift.condition,
@@ -117,6 +119,7 @@ def _verify_names(document: schema.Document) -> None:
         "evaluators": [row.id for row in document.evaluators],
         "adjudicators": [row.id for row in document.adjudicators],
         "verifiers": [row.id for row in document.verifiers],
+        "meters": [row.id for row in document.meters],
         "ledgers": [row.origin for row in document.ledgers],
         "indicators": [row.id for row in document.indicators],
         "obligations": [row.id for row in document.obligations],
@@ -142,6 +145,9 @@ def _verify_names(document: schema.Document) -> None:
                 _verify_known([node.party], tables["parties"], place, "parties")
             if node.jurisdiction is not None:
                 _verify_known([node.jurisdiction], lands, place, "parties' jurisdictions")
+    for meter in document.meters:
+        _verify_known([meter.party], tables["parties"], f"meters.{meter.id}.party", "parties")
+        _verify_unique(meter.sites, f"meters.{meter.id}.sites")
     for duty in document.obligations:
         _verify_known(duty.parties or [], tables["parties"], f"obligations.{duty.id}", "parties")
 
@@ -244,6 +250,14 @@ def _indicator(row: schema.IndicatorTable) -> Indicator:
             else None
         ),
     )
+
+
+def _meter(row: schema.MeterTable) -> Meter:
+    place = f"meters.{row.id}.systematic_bound"
+    bound = _quantity(row.systematic_bound, Dimension.SHARE, place)
+    if bound >= 1:
+        raise AgreementError("OUT_OF_RANGE", f"{place}: a meter that may be wrong by all it reads")
+    return Meter(row.id, row.party, tuple(row.sites), bound)
 
 
 def _panel(document: schema.Document) -> Panel:

@@ -16,7 +16,7 @@ from verifier.agreement.parse import parse_agreement
 
 _NAMED = ("id", "origin")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
-_TABLES = ("parties", "evaluators", "adjudicators", "verifiers")
+_TABLES = ("parties", "evaluators", "adjudicators", "verifiers", "meters")
 
 
 class LedgerEntry(TypedDict):
@@ -37,7 +37,8 @@ def pin(
 ) -> str:
     """Return an agreement with other keys, logs and terms.
 
-    ``keys`` maps a table (``parties``, ``evaluators``, ``adjudicators``, ``verifiers``) to ids to key digests.
+    ``keys`` maps a table (``parties``, ``evaluators``, ``adjudicators``, ``verifiers``, ``meters``) to ids to key
+    digests.
     ``overrides`` maps a dotted place to the value there, written as TOML, or a bare text: ``stages.notice`` to
     ``"60 s"``, ``parties.aurora.declared_h100e`` to ``"512 H100e"``, ``obligations.training-cap.aspirational`` to
     ``"true"``. Rows are named by their id. The place of a party's ``id`` renames it, and every mention in

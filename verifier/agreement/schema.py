@@ -81,6 +81,17 @@ class SignerTable(Table):
     name: Line | None = None
 
 
+class MeterTable(Table):
+    """``[[meters]]``: a meter whose key the party that it measures does not hold."""
+
+    id: Id
+    key: Key
+    name: Line | None = None
+    party: Id
+    sites: Annotated[list[Line], Field(min_length=1, max_length=100)]
+    systematic_bound: str
+
+
 class LedgerTable(Table):
     """``[[ledgers]]``."""
 
@@ -199,6 +210,7 @@ class Document(Table):
     evaluators: list[SignerTable] = []
     adjudicators: list[SignerTable] = []
     verifiers: list[SignerTable] = []
+    meters: Annotated[list[MeterTable], Field(max_length=1000)] = []
     ledgers: Annotated[list[LedgerTable], Field(min_length=1, max_length=16)]
     witnesses: WitnessesTable
     windows: WindowsTable

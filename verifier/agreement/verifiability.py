@@ -6,7 +6,8 @@ of N H100e under coverage floor c, over the time t that the cap runs::
 
     smallest = N t (c covered + (1 - c) missing)
 
-    meters:    covered = missing = peak                    (no meter is declared: time is all that is known)
+    meters:    covered = missing = peak                    (where no meter is declared, time is all that is known)
+               covered = missing = min(peak, (idle + host) / (1 - bound) / e_min)        (where meters are declared)
     counters:  covered = min(peak x resolution, idle / e_min)
                missing = min(peak, idle / e_min)           (the absolute energy counter prices silence)
 
@@ -22,6 +23,9 @@ from verifier.agreement.model import Agreement, Measure, Obligation, Party, Scop
 
 REFERENCE_CHIP = "NVIDIA H100 80GB HBM3"
 """The chip whose figures are used, as NVML names it: declared compute is in its equivalents."""
+
+HOST_W = 275.0
+"""Power of a host at rest, a chip: 8 x H100 nodes drew 2.0 to 2.2 kW above their chips (MLCommons training v4.0)."""
 
 NODE_H100E = 8.0
 """Chips of one node, where a cap's scope is the node."""
@@ -56,6 +60,11 @@ def smallest_cap(agreement: Agreement, cap: Obligation, party: Party, chip: Chip
     by_activity = min(chip.peak_flop_per_s * UTILISATION_RESOLUTION, by_energy)
     if cap.trust is Trust.METERS:
         by_energy = by_activity = chip.peak_flop_per_s
+        mine = [meter for meter in agreement.meters if meter.party == party.id]
+        if mine and cap.scope is Scope.PARTY:
+            # An absolute counter prices all time alike, whether windows tell of it or not.
+            watts = (chip.idle_w + HOST_W) / (1 - max(meter.systematic_bound for meter in mine))
+            by_energy = by_activity = min(chip.peak_flop_per_s, watts / chip.e_min_j_per_flop)
     seconds = span_ms / 1_000
     return SmallestCap(
         obligation=cap.id,
