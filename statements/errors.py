@@ -10,6 +10,7 @@
     ├── KeyFileError      a key file is missing, readable by others, or not a key
     ├── PinsError         an agreement's root of trust does not parse
     ├── FeatureError      a feature matrix has the wrong shape
+    ├── OfflineBundleError  a file is no offline bundle, or cannot become one
     └── SubmissionError   a ledger could not be reached, or refused a statement
 """
 
@@ -51,6 +52,10 @@ class PinsError(StatementError):
 
 class FeatureError(StatementError):
     """A feature matrix has the wrong shape."""
+
+
+class OfflineBundleError(StatementError):
+    """A file is no offline bundle, or cannot become one."""
 
 
 class SubmissionError(StatementError):
