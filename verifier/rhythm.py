@@ -1,7 +1,7 @@
 """The rhythm of a party's power: its strongest line, and whether its nodes share the phase. Pure.
 
-Power is looked at an hour at a time, in at most a day's worth of hours spread over the time in question, so that the
-work does not grow with the square of its length; the clearest hour is told.
+Power is looked at an hour at a time, in at most a day's worth of hours spread over the time in question, and by the
+second at most, so that the work does not grow with the square of what a party says; the clearest hour is told.
 """
 
 from collections.abc import Sequence
@@ -20,6 +20,8 @@ from verifier.workload.period import Line, Series, strongest_line, together
 
 HOUR_MS: Final = 3_600_000
 MOST_HOURS: Final = 24
+GRID_MS: Final = 1_000
+"""Slots that are shorter are taken together to this length: nodes of one job then have their samples at one time."""
 
 Span = tuple[int, int]
 
@@ -85,6 +87,9 @@ def _series(nodes: NodeWindows, hour: Span) -> list[Series]:
         else:
             continue
         slot_ms = int(nodes.slot_ms[row])
+        if slot_ms < GRID_MS:
+            watts, known = _on_grid(watts, known, slot_ms)
+            slot_ms = GRID_MS
         middle = int(nodes.start_ms[row]) + (np.arange(len(watts)) + 0.5) * slot_ms
         known &= (middle >= hour[0]) & (middle < hour[1])
         of_node.setdefault(int(nodes.node[row]), []).append(
@@ -98,3 +103,13 @@ def _series(nodes: NodeWindows, hour: Span) -> list[Series]:
         if fresh.sum() > 1:
             found.append(Series(times[fresh], watts[fresh]))
     return found
+
+
+def _on_grid(
+    watts: NDArray[np.float64], known: NDArray[np.bool_], slot_ms: int
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return slots as means of the grid's, and which of those hold a reading; one begins with the window."""
+    cell = np.arange(len(watts)) * slot_ms // GRID_MS
+    count = np.bincount(cell, weights=known)
+    total = np.bincount(cell, weights=np.where(known, watts, 0.0))
+    return total / np.maximum(count, 1), count > 0

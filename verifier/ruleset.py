@@ -43,6 +43,7 @@ CONSTANTS: Final = {
     "cycles": period.CYCLES,
     "oversampling": period.OVERSAMPLING,
     "rhythm_hours": rhythm.MOST_HOURS,
+    "rhythm_grid_ms": rhythm.GRID_MS,
     "least_coherence": training_signature.LEAST_COHERENCE,
     "restart_budget": restarts.BUDGET,
     "restart_budget_per_day": restarts.BUDGET_PER_DAY,

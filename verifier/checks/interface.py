@@ -1,7 +1,8 @@
 """What a check is, what it is given, and what it finds."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
@@ -101,6 +102,7 @@ class PartyCase:
 
     ``account`` is of the whole period, ``duties`` of when each bound, ``rhythm`` of when training was capped.
     ``shared`` are the chips that were shown twice, in which a number of a party is its place in the agreement.
+    ``names`` are how people call those who speak for the party, by their keys' digests.
     """
 
     agreement: Agreement
@@ -113,17 +115,23 @@ class PartyCase:
     duties: tuple[Duty, ...] = field(repr=False)
     rhythm: Rhythm | None
     shared: tuple[SharedChips, ...] = field(repr=False)
+    names: Mapping[bytes, str] = field(init=False, repr=False)
 
-    def authors(self) -> frozenset[bytes]:
+    def __post_init__(self) -> None:
+        """Name those who speak for the party once: checks ask for every statement."""
+        nodes = {
+            node.node_id: f"node {node.name} ({node.node_id.hex()[:12]})"
+            for node in self.windows.nodes
+        }
+        object.__setattr__(self, "names", {self.party.key: f"party {self.party.id}", **nodes})
+
+    def authors(self) -> AbstractSet[bytes]:
         """Return those who speak for the party: its own key and its nodes."""
-        return frozenset({self.party.key, *(node.node_id for node in self.windows.nodes)})
+        return self.names.keys()
 
     def name(self, author: bytes) -> str:
         """Return how people call one of the party's authors."""
-        for node in self.windows.nodes:
-            if node.node_id == author:
-                return f"node {node.name} ({author.hex()[:12]})"
-        return f"party {self.party.id}"
+        return self.names[author]
 
     def logged_within(self) -> Bools:
         """Return which records were logged in the period, its grace included."""

@@ -31,6 +31,8 @@ from verifier.instants import LAST_MS
 
 MOST_LAYOUTS: Final = 16
 """Layouts that are tried for bodies of one length."""
+FEW: Final = 16
+"""Bodies of one length that are worth stacking."""
 _BLOCK: Final = 1 << 21
 """Bytes of bodies that are stacked at once: few enough to stay in a processor's cache."""
 
@@ -100,13 +102,19 @@ class Piece:
     windows: Windows
 
 
-def read_bulk(bodies: Bodies) -> tuple[list[Piece], Int64]:
-    """Return the windows that could be read by layout, and the places of all other bodies."""
+def read_bulk(bodies: Bodies, few: int = FEW) -> tuple[list[Piece], Int64]:
+    """Return the windows that could be read by layout, and the places of all other bodies.
+
+    Bodies of a length that less than ``few`` have are left: one by one they are read sooner.
+    """
     lengths = np.fromiter(map(len, bodies.stored), dtype=np.int64, count=len(bodies.stored))
     pieces: list[Piece] = []
     left = [np.zeros(0, dtype=np.int64)]
     for length in np.unique(lengths).tolist():
         places = np.flatnonzero(lengths == length).astype(np.int64)
+        if len(places) < few:
+            left.append(places)
+            continue
         step = max(1, _BLOCK // max(1, length))
         layouts: list[Layout] = []
         for first in range(0, len(places), step):

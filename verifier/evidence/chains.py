@@ -234,25 +234,25 @@ class _Follower:
         it look as if it had spoken after its own successor.
         """
         records = self.records
-        for author, found in openings.items():
-            if len(found) < 2:
-                continue
+        successor = np.full(int(records.chain.max(initial=-1)) + 1, -1, dtype=np.int64)
+        for found in openings.values():
             opened = sorted(row for row in found if self.authentic[row])
             for before, after in itertools.pairwise(opened):
-                late = (
-                    (records.chain == records.chain[before])
-                    & (records.seen_size > records.index[after])
-                    & self.authentic
-                )
-                for row in np.flatnonzero(late).tolist():
-                    if not saw(records, row, self.prefix):
-                        continue
-                    if not self.signed[row]:
-                        self._verify([row])
-                    if self.signed[row]:
-                        rows = (min(after, row), max(after, row))
-                        self.forks.append(Fork(author, rows, Contradiction.SUPERSEDED))
-                        break
+                successor[records.chain[before]] = after
+        after_row = successor[records.chain]
+        late = self.authentic & (after_row >= 0) & (records.seen_size > records.index[after_row])
+        proved: set[int] = set()
+        for row in np.flatnonzero(late).tolist():
+            chain, after = int(records.chain[row]), int(after_row[row])
+            if chain in proved or not saw(records, row, self.prefix):
+                continue
+            if not self.signed[row]:
+                self._verify([row])
+            if self.signed[row]:
+                proved.add(chain)
+                author = records.text("author", row)
+                rows = (min(after, row), max(after, row))
+                self.forks.append(Fork(author, rows, Contradiction.SUPERSEDED))
 
 
 def saw(records: Records, row: int, prefix: LogPrefix) -> bool:

@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from protos.stillwatch.statement.v1 import governance_pb2, summary_pb2
@@ -119,6 +120,27 @@ def test_a_verdict_fits_into_the_log_whatever_a_party_provokes(ruleset: Ruleset)
     assert told[-1].summary.startswith("31 more findings of this kind")
     assert told[-1].id in party.open_findings
     assert party.conclusion is C.ANOMALY
+
+
+def test_power_by_the_millisecond_is_read_by_the_second(ruleset: Ruleset) -> None:
+    """What a party says of its power must not keep an auditor busy for ever, nor hide a line from it."""
+    pause = play({}, minutes=0, after=0, terms={"obligations.training-cap.limit": '"1e25 FLOP"'})
+    book, start = pause.book, pause.book.now_ms
+    node = book.nodes.pop("aurora/0")
+    for at in range(4):
+        said = summary(node, start + at * MINUTE, IDLE)
+        seconds = np.arange(60_000) / 1000 + 60 * at
+        watts = np.round(900 + 300 * np.sign(np.sin(2 * np.pi * seconds / 11)))
+        said.power.slot_ms = 1
+        said.power.node = watts.astype("<u2").tobytes()
+        book.log(book.sign(node, said, start + at * MINUTE, start + (at + 1) * MINUTE))
+        book.minute({})
+    for _ in range(4):
+        book.minute({})
+    rhythm = party_of(audit(book, (start, start + 4 * MINUTE), ruleset), "aurora").rhythm
+    assert rhythm is not None
+    assert rhythm.line.samples == 240
+    assert rhythm.line.period_s == pytest.approx(11, rel=0.03)
 
 
 # ------------------------------------------------------------------------------------------- a lying ledger
