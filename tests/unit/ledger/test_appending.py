@@ -245,9 +245,12 @@ def test_requests_beyond_what_may_wait_end_their_stream(cast: Cast, small: Rig) 
     cast.party.open()
     large = [cast.party.summary(size=40_000) for _ in range(3)]
     streams = [Stream(small) for _ in range(3)]
-    for stream, one in zip(streams, large, strict=True):
-        stream.send(one)
-        time.sleep(0.2)
+    budget = small.appending._budget
+    streams[0].send(large[0])
+    wait_until(lambda: budget.taken > 0)
+    streams[1].send(large[1])
+    wait_until(lambda: budget.awaited > 0)
+    streams[2].send(large[2])
     with faulted(grpc.StatusCode.RESOURCE_EXHAUSTED, "BUSY"):
         next(streams[2].call)
     stop.set()

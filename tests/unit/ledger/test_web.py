@@ -205,22 +205,23 @@ def test_a_client_that_takes_nothing_is_let_go_and_holds_no_file_in_memory(
 
 
 def test_more_connections_than_there_is_room_for_are_closed_and_room_comes_back(
-    web: WebServer,
+    folder: Path,
 ) -> None:
-    held = [socket.create_connection(("127.0.0.1", web.port), timeout=5) for _ in range(4)]
-    time.sleep(0.2)
+    server = WebServer("127.0.0.1", 0, DirectoryStore(folder), most_connections=4)
+    held = [socket.create_connection(("127.0.0.1", server.port), timeout=5) for _ in range(4)]
     with contextlib.suppress(ConnectionResetError):
-        assert raw(web, b"GET /checkpoint HTTP/1.0\r\n\r\n") == b""
+        assert raw(server, b"GET /checkpoint HTTP/1.0\r\n\r\n") == b""
     for connection in held:
         connection.close()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 10
     while True:
         try:
-            assert ask(web, "/checkpoint")[0] == 200
+            assert ask(server, "/checkpoint")[0] == 200
             break
         except (http.client.HTTPException, ConnectionError):
             assert time.monotonic() < deadline
             time.sleep(0.05)
+    server.close()
 
 
 def test_a_store_that_fails_is_an_answer(tmp_path: Path) -> None:
