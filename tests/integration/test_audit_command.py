@@ -1,6 +1,9 @@
 """The audit as it is typed: from a served folder to a verdict, an exit status, and a logged statement."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,6 +66,27 @@ def test_two_audits_give_the_same_bytes_and_a_mirror_gives_them_again(
     second = _run("run", *served, *rest)
     offline = _run("run", *served[:2], "--log", mirror, *rest)
     assert first.stdout == second.stdout == offline.stdout
+
+
+@pytest.mark.parametrize(
+    "machine",
+    [
+        {"PYTHONHASHSEED": "1", "OPENBLAS_NUM_THREADS": "1", "TZ": "Asia/Tokyo"},
+        {"PYTHONHASHSEED": "7", "OPENBLAS_NUM_THREADS": "2", "COLUMNS": "40"},
+    ],
+)
+def test_an_audit_by_another_process_gives_the_same_bytes(
+    pause: Pause, tmp_path: Path, machine: dict[str, str]
+) -> None:
+    arguments = ["run", *_served(pause, tmp_path), "--period", _period(pause), "-o", "json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "stillwatch", "audit", *arguments],
+        env={**os.environ, **machine},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.decode() == _run(*arguments).stdout
 
 
 def test_all_compliant_exits_with_0(tmp_path: Path) -> None:
