@@ -31,8 +31,9 @@ class MeterRecord:
 def energy_at_most_j(record: MeterRecord, span: tuple[int, int]) -> float | None:
     """Return the most energy that a meter can have passed within [start, end) of Unix ms, J.
 
-    ``None`` when it was not read before or at the start, or not at or after the end, or its counter went back within:
-    what it says of the span is then nothing. A counter that errs low by its bound counted less than there was.
+    ``None`` when it was not read before or at the start, or not at or after the end, or its counter went back within,
+    or stood still: what it says of the span is then nothing, since no site that answers draws nothing. A counter that
+    errs low by its bound counted less than there was.
     """
     start, end = span
     before = [at for at, one in enumerate(record.counts) if one.at_ms <= start]
@@ -41,7 +42,8 @@ def energy_at_most_j(record: MeterRecord, span: tuple[int, int]) -> float | None
         return None
     used = record.counts[before[-1] : after[0] + 1]
     counted = [one.energy_mj for one in used]
-    if any(later < earlier for earlier, later in itertools.pairwise(counted)):
+    went_back = any(later < earlier for earlier, later in itertools.pairwise(counted))
+    if went_back or counted[0] == counted[-1]:
         return None
     return (counted[-1] - counted[0]) / 1000 / (1 - record.systematic_bound)
 
