@@ -1,5 +1,6 @@
 """``stillwatch ledger``: run and check a transparency log."""
 
+import re
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,28 +8,36 @@ from pathlib import Path
 import click
 
 from ledger.address import parse_address
-from ledger.errors import ObjectError, SetupError
+from ledger.errors import ExportError, ObjectError, SetupError
 from ledger.examination import Examination
+from ledger.export import Served, export
 from ledger.folder import LedgerFolder
-from ledger.forms import ENTRIES, read_form
 from ledger.founding import found
 from ledger.fsck import examine
 from ledger.journal.registry import open_journal
 from ledger.objects.directory import DirectoryStore
 from ledger.objects.registry import open_store
-from ledger.output import clock_option, log_as_json, output_option, show
-from ledger.proofs import Prover
+from ledger.output import clock_option, log_as_json, output_option, show, write_file
 from ledger.publisher import CHECKPOINT, Publisher
 from ledger.server import Serving, serve
 from statements.clock import parse_clock
+from statements.offline_bundle import (
+    Everything,
+    RangeOf,
+    SaidBy,
+    Selection,
+    encode_offline_bundle,
+)
+from statements.pins import agreement_digest
 from tlog.checkpoint import parse_checkpoint
 from tlog.errors import ProofError
 from tlog.merkle import leaf_hash, verify_inclusion
 from tlog.note import parse_note
-from tlog.tile import WIDTH, bundle_path, decode_bundle
+from tlog.proof import LogProof
 
 _MOST_SHOWN = 100
 
+_FILE = click.Path(path_type=Path, dir_okay=False)
 _folder = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
 
 
@@ -192,34 +201,48 @@ def checkpoint(folder: Path, output: str) -> None:
 @ledger.command()
 @_folder
 @click.argument("index", type=click.IntRange(min=0))
+@click.option("--out", type=_FILE, help="Write the proof here, as a C2SP tlog-proof.")
+@click.option("--record", "record_path", type=_FILE, help="Write the record's 380 bytes here.")
+@click.option("--body", "body_path", type=_FILE, help="Write the record's stored body here.")
 @output_option
-def prove(folder: Path, index: int, output: str) -> None:
+def prove(
+    *,
+    folder: Path,
+    index: int,
+    out: Path | None,
+    record_path: Path | None,
+    body_path: Path | None,
+    output: str,
+) -> None:
     """Prove that a record is in the tree of the newest checkpoint.
+
+    What it writes is all that `stillwatch verify record` needs beside the agreement.
 
     \b
     Example:
       stillwatch ledger prove log 12 -o json
+      stillwatch ledger prove log 12 --out 12.tlog-proof --record 12.record --body 12.body
     """
-    objects = DirectoryStore(folder)
-    note = _read(objects, CHECKPOINT)
-    tree = parse_checkpoint(parse_note(note))
+    served = Served(DirectoryStore(folder))
+    tree = served.tree
     if index >= tree.size:
         raise ProofError("OUT_OF_RANGE", f"there is no record {index} in a tree of {tree.size}")
-    bundle, at = divmod(index, WIDTH)
-    width = min(WIDTH, tree.size - bundle * WIDTH)
-    read = read_form(objects, ENTRIES, bundle, width)
-    if read is None:
-        raise ObjectError("MISSING_FILE", f"{bundle_path(bundle, width)} is missing: run fsck")
-    form, data = read
-    record = decode_bundle(data, form.width)[at]
-    hashes = Prover(objects, tree.size).inclusion(index, tree.size)
+    record = served.record(index)
+    hashes = served.prover().inclusion(index, tree.size)
     verify_inclusion(index, tree.size, leaf_hash(record), hashes, tree.root)
+    body = None if body_path is None else served.body(index)
+    if body_path is not None and body is None:
+        raise ExportError("BODY_NOT_HELD", f"the log does not hold the body of record {index}")
+    proof = LogProof(index, tuple(hashes), served.note).encode()
+    for path, data in ((out, proof), (record_path, record), (body_path, body)):
+        if path is not None and data is not None:
+            write_file(path, data)
     result = {
         "index": index,
         "size": tree.size,
         "record": record.hex(),
         "hashes": [value.hex() for value in hashes],
-        "checkpoint": note.decode(),
+        "checkpoint": served.note.decode(),
     }
     show(
         output,
@@ -229,6 +252,76 @@ def prove(folder: Path, index: int, output: str) -> None:
             *(f"  {value.hex()}" for value in hashes),
         ],
     )
+
+
+@ledger.command("export")
+@_folder
+@click.option("--out", type=_FILE, required=True, help="Write the bundle here.")
+@click.option("--from", "first", type=click.IntRange(min=0), help="The first record.")
+@click.option("--to", "last", type=click.IntRange(min=0), help="The last record, included.")
+@click.option("--author", "author_hex", metavar="HEX", help="One author: 64 hexadecimal digits.")
+@output_option
+def export_command(
+    *,
+    folder: Path,
+    out: Path,
+    first: int | None,
+    last: int | None,
+    author_hex: str | None,
+    output: str,
+) -> None:
+    """Write records into one file that verifies offline, with all that shows whose they are.
+
+    All records, or those from --from to --to, or those of one --author; of a log's folder or a mirror. Check it with
+    `stillwatch verify bundle`.
+
+    \b
+    Example:
+      stillwatch ledger export log --out all.bundle.tar
+      stillwatch ledger export log --out part.bundle.tar --from 100 --to 199
+    """
+    selection = _selection(first, last, author_hex)
+    bundle = export(DirectoryStore(folder), selection)
+    data = encode_offline_bundle(bundle)
+    write_file(out, data)
+    tree = parse_checkpoint(parse_note(bundle.note))
+    held = sum(body is not None for body in bundle.bodies)
+    digest = f"sha256:{agreement_digest(bundle.agreement).hex()}"
+    result = {
+        "file": str(out),
+        "bytes": len(data),
+        "selection": str(selection),
+        "records": len(bundle.records),
+        "bodies": held,
+        "origin": tree.origin,
+        "size": tree.size,
+        "root": tree.root.hex(),
+        "agreement_digest": digest,
+    }
+    count = len(bundle.records)
+    show(
+        output,
+        result,
+        [
+            f"{out}: {count} of the {tree.size} records of {tree.origin}, {held} bodies, {len(data)} bytes",
+            "Whoever gets it needs the agreement's digest from elsewhere, and runs:",
+            f"stillwatch verify bundle {out} --agreement-digest {digest}",
+        ],
+    )
+
+
+def _selection(first: int | None, last: int | None, author_hex: str | None) -> Selection:
+    if author_hex is not None:
+        if first is not None or last is not None:
+            raise click.UsageError("give --author, or --from and --to")
+        if not re.fullmatch("[0-9a-f]{64}", author_hex):
+            raise click.UsageError("--author is 64 hexadecimal digits: SHA-256 of its first key")
+        return SaidBy(bytes.fromhex(author_hex))
+    if first is None and last is None:
+        return Everything()
+    if first is None or last is None or first > last:
+        raise click.UsageError("--from and --to go together, and --to is not before --from")
+    return RangeOf(first, last)
 
 
 @ledger.command()

@@ -8,6 +8,7 @@
     ├── WitnessStoreError   a witness's memory could not be read or written
     ├── QuorumError     witnesses do not answer, or are no quorum
     ├── ForkError       signing would fork the log
+    ├── ExportError     a log's folder cannot give what a bundle or proof needs
     └── SetupError      a ledger's folder, keys, agreement or addresses do not fit
 
 What a caller of the service did wrong is a :class:`ledger.refusal.Refusal`, which is an answer and not an error.
@@ -43,6 +44,10 @@ class QuorumError(LedgerError):
 
 class ForkError(LedgerError):
     """Signing would fork the log."""
+
+
+class ExportError(LedgerError):
+    """A log's folder cannot give what a bundle or proof needs."""
 
 
 class SetupError(LedgerError):

@@ -1,12 +1,16 @@
 """What this package's commands share: how they print, and what their processes write down."""
 
+import contextlib
 import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import click
 import structlog
+
+from ledger.errors import ExportError
 
 output_option = click.option(
     "-o",
@@ -24,6 +28,18 @@ clock_option = click.option(
 def show(output: str, result: Mapping[str, object], lines: Sequence[str]) -> None:
     """Print a result on stdout: ``lines`` for people, ``result`` for programs."""
     click.echo(json.dumps(result, indent=2) if output == "json" else "\n".join(lines))
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file that is there whole or not at all; raises :class:`ExportError`."""
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise ExportError("UNWRITABLE", f"cannot write {path}: {error.strerror}") from error
 
 
 def log_as_json() -> None:

@@ -1,8 +1,11 @@
 """Proofs out of what is published: the static files, and nothing else."""
 
+from collections.abc import Sequence
+
 from ledger.errors import ObjectError
 from ledger.objects.interface import ObjectStore
 from tlog.merkle import HASH_LENGTH, consistency_proof, inclusion_proof
+from tlog.selection import selection_proof
 from tlog.tile import HEIGHT, WIDTH, Tile, subtrees_from_tiles
 
 
@@ -23,6 +26,10 @@ class Prover:
     def consistency(self, old: int, new: int) -> list[bytes]:
         """Return the path from the tree of ``old`` leaves to that of ``new``; raises as :meth:`inclusion`."""
         return consistency_proof(old, new, subtrees_from_tiles(new, self._tile))
+
+    def selection(self, indices: Sequence[int], size: int) -> list[bytes]:
+        """Return the one proof of several records in the tree of ``size`` leaves; raises as :meth:`inclusion`."""
+        return selection_proof(indices, size, subtrees_from_tiles(size, self._tile))
 
     def _tile(self, tile: Tile) -> bytes:
         """Return a tile of an older tree out of the form in which the published tree has it, or a later one."""
