@@ -1,11 +1,8 @@
 """``stillwatch agreement``: check a text, join it, leave it."""
 
-import importlib
 import json
-from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Protocol, cast
 
 import click
 
@@ -13,11 +10,9 @@ from protos.stillwatch.statement.v1 import governance_pb2
 from statements.pins import Role
 from verifier.accounts.chips import read_chip_table
 from verifier.agreement.check import Level, check_agreement
-from verifier.agreement.events import Said, events_from
 from verifier.agreement.explanation import state_as_json, state_as_text
-from verifier.agreement.lifecycle import replay
-from verifier.agreement.model import Agreement
 from verifier.agreement.speaking import FILE, Speaker, load, output_option, speaks_as
+from verifier.agreement.standing import read_standing
 
 
 @click.group()
@@ -70,17 +65,6 @@ def check(file: Path, output: str) -> None:
         raise click.UsageError(f"{file}: refused; see the errors above")
 
 
-class _Evidence(Protocol):
-    """What is needed of verified evidence: what people said, in log order, and until when the log is known."""
-
-    said: Sequence[Said]
-    as_of_ms: int
-
-
-class _ReadEvidence(Protocol):
-    def __call__(self, mirror: Path, agreement: Agreement) -> _Evidence: ...
-
-
 @agreement.command()
 @click.option("--agreement", "file", type=FILE, required=True, help="The agreement's TOML file.")
 @click.option(
@@ -98,10 +82,7 @@ def state(file: Path, mirror: Path, output: str) -> None:
       stillwatch agreement state --agreement agreement.toml --mirror mirror/
     """
     read = load(file)
-    # Imported here: to read a log's evidence takes numpy and more, which checking a text does not.
-    module = importlib.import_module("verifier.evidence")
-    evidence = cast("_ReadEvidence", module.read_evidence)(mirror, read)
-    now = replay(read, events_from(read, evidence.said), evidence.as_of_ms)
+    now = read_standing(mirror, read)
     if output == "json":
         click.echo(json.dumps(state_as_json(read, now), indent=2))
     else:

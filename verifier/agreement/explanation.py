@@ -37,6 +37,7 @@ def state_as_json(agreement: Agreement, state: AgreementState) -> dict[str, Json
                 "since": rfc3339(finding.since_ms),
                 "ruling_due": rfc3339(finding.due_ms),
                 "blocks_lift": finding in state.blocking,
+                "verdicts": [ident.hex() for ident in finding.verdicts],
                 "replies": len(finding.replies),
                 "ruling": finding.ruling.value if finding.ruling else None,
             }
@@ -81,6 +82,7 @@ def _lines(agreement: Agreement, state: AgreementState) -> Iterator[str]:
         blocks = ", the lift waits for a ruling" if finding in state.blocking else ""
         due = "" if finding.ruling else f", due {rfc3339(finding.due_ms)}"
         yield f"finding  {finding.id} about {finding.party}: {ruled}{due}{blocks}"
+        yield f"         --finding {finding.id} --verdict {finding.verdicts[-1].hex()}"
     for fired in state.history:
         ids = ", ".join(ident.hex()[:12] for ident in fired.statement_ids) or "time"
         yield (

@@ -9,6 +9,7 @@ from protos.stillwatch.statement.v1 import governance_pb2
 from statements.pins import Role
 from verifier.agreement.conditions import GREATEST, usable
 from verifier.agreement.speaking import FILE, Speaker, speaks_as
+from verifier.agreement.standing import read_standing, verify_listed
 from verifier.instants import InstantError, parse_instant
 
 _OUTCOMES = {
@@ -73,6 +74,13 @@ def publish_fact(
     who.say(message, output, f"{indicator} = {value:g} {known[indicator].unit}")
 
 
+_MIRROR = click.option(
+    "--mirror",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="A copy of the log, as `audit run --mirror` keeps it: what no verdict there lists is refused.",
+)
+
+
 @click.group()
 def finding() -> None:
     """Reply to a finding as a party, or rule on it as an adjudicator.
@@ -88,12 +96,14 @@ def finding() -> None:
 @click.option("--finding", "finding_id", required=True, help="The finding's id in the verdict.")
 @click.option("--verdict", required=True, help="Statement id of the logged verdict; 64 hex digits.")
 @click.option("--text", required=True, help="The party's words.")
+@_MIRROR
 @speaks_as(Role.PARTY)
 def reply(
     *,
     finding_id: str,
     verdict: str,
     text: str,
+    mirror: Path | None,
     who: Speaker,
     output: str,
 ) -> None:
@@ -104,7 +114,10 @@ def reply(
       stillwatch finding reply --key aurora.key --ledger 127.0.0.1:7701 --agreement agreement.toml \\
         --finding F1 --verdict 00ff... --text "A breaker tripped; logs attached."
     """
-    message = governance_pb2.Reply(finding=finding_id, verdict=_statement_id(verdict), text=text)
+    named = _statement_id(verdict)
+    if mirror is not None:
+        verify_listed(read_standing(mirror, who.agreement), finding_id, who.name, named)
+    message = governance_pb2.Reply(finding=finding_id, verdict=named, text=text)
     who.say(message, output, f"reply to {finding_id}")
 
 
@@ -114,6 +127,7 @@ def reply(
 @click.option("--party", required=True, help="Whom the finding is about.")
 @click.option("--outcome", type=click.Choice(sorted(_OUTCOMES)), required=True)
 @click.option("--reason", required=True, help="Why.")
+@_MIRROR
 @speaks_as(Role.ADJUDICATOR)
 def rule(
     *,
@@ -122,6 +136,7 @@ def rule(
     party: str,
     outcome: str,
     reason: str,
+    mirror: Path | None,
     who: Speaker,
     output: str,
 ) -> None:
@@ -137,9 +152,12 @@ def rule(
         raise click.UsageError(f"there is no party {party!r}; there are {listed}")
     if not who.agreement.panel.may_rule(who.name, party):
         raise click.UsageError(f"{who.name} may not rule on {party}: the vote would not count")
+    named = _statement_id(verdict)
+    if mirror is not None:
+        verify_listed(read_standing(mirror, who.agreement), finding_id, party, named)
     message = governance_pb2.Ruling(
         finding=finding_id,
-        verdict=_statement_id(verdict),
+        verdict=named,
         party=party,
         outcome=_OUTCOMES[outcome],
         reason=reason,

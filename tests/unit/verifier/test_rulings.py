@@ -1,10 +1,15 @@
 """Rulings close findings, to the extent to which they were found, and nothing else."""
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
 from protos.stillwatch.statement.v1 import governance_pb2
+from statements.keys import write_signing_key
+from stillwatch import main
 from tests.unit.verifier.auditing import audit, outcomes, party_of, verdict_on
 from tests.unit.verifier.logbook import MINUTE, TRAINING, Logbook, Pause, Work, play
 from verifier.accounts.obligations import Outcome
@@ -139,3 +144,42 @@ def test_finding_ids_do_not_change_when_the_log_goes_on(pause: Pause, ruleset: R
         return [[ruled.finding.id for ruled in party.findings] for party in verdict.parties]
 
     assert ids(first) == ids(second)
+
+
+# ------------------------------------------------------------------------------------------ the commands
+
+
+def _speak(place: Path, who: str, *words: str) -> Result:
+    common = ["--key", f"{place}/{who}.key", "--ledger", "127.0.0.1:1", "--mirror", f"{place}/log"]
+    return CliRunner().invoke(main, [*words, *common, "--agreement", f"{place}/agreement.toml"])
+
+
+def test_with_a_mirror_nobody_speaks_of_what_no_verdict_lists(
+    pause: Pause, ruleset: Ruleset, tmp_path: Path
+) -> None:
+    book = _ruled(pause, ruleset, governance_pb2.Ruling.OUTCOME_UPHELD)
+    book.serve(tmp_path / "log")
+    (tmp_path / "agreement.toml").write_text(book.text)
+    for name in ("borealis", "judge-tanaka"):
+        write_signing_key(tmp_path / f"{name}.key", book.people[name].key)
+    files = ["--agreement", f"{tmp_path}/agreement.toml", "--mirror", f"{tmp_path}/log"]
+    shown = CliRunner().invoke(main, ["agreement", "state", *files, "-o", "json"])
+    state = json.loads(shown.stdout)
+    (listed,) = state["findings"]
+    rule = ["finding", "rule", "--outcome", "upheld", "--reason", "r", "--party"]
+    known = ["--finding", listed["id"], "--verdict", listed["verdicts"][0]]
+    for words, who, reason in (
+        ([*rule, "borealis", "--finding", "typo", *known[2:]], "judge-tanaka", "UNKNOWN_FINDING"),
+        ([*rule, "aurora", *known], "judge-tanaka", "UNKNOWN_FINDING"),
+        ([*rule, "borealis", *known[:3], "00" * 32], "judge-tanaka", "OTHER_VERDICT"),
+        (["finding", "reply", "--text", "t", "--finding", "x", *known[2:]], "borealis", "UNKNOWN"),
+        (
+            [*rule, "borealis", *known],
+            "judge-tanaka",
+            "UNAVAILABLE",
+        ),  # no ledger listens: it was sent
+        (["finding", "reply", "--text", "t", *known], "borealis", "UNAVAILABLE"),
+    ):
+        result = _speak(tmp_path, who, *words)
+        assert result.exit_code == 4
+        assert reason in result.output
