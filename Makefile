@@ -15,7 +15,7 @@ $(SETUP): pyproject.toml constraints.txt stillwatch.py # an editable install cop
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: $(SETUP) ## watch three labs pause, and one defect
+demo: $(SETUP) ## watch labs pause together, and some defect
 	$(BIN)/stillwatch demo
 
 test: $(SETUP) ## run the tests with coverage

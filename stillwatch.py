@@ -18,7 +18,7 @@ class Entry:
 
 
 COMMANDS = {
-    "demo": Entry("simulator.cli", "demo", "Watch three labs pause, and one defect.", "sim"),
+    "demo": Entry("simulator.cli", "demo", "Watch labs pause together, and some defect.", "sim"),
     "agent": Entry("attestor.cli", "agent", "Attest the chips of a node."),
     "ledger": Entry("ledger.cli", "ledger", "Run and check a transparency log.", "ledger"),
     "witness": Entry(
@@ -33,6 +33,7 @@ COMMANDS = {
     "finding": Entry(
         "verifier.agreement.statements_cli", "finding", "Reply to a finding, or rule.", "verifier"
     ),
+    "meter": Entry("verifier.agreement.meter_cli", "meter", "Log what a meter read.", "verifier"),
     "audit": Entry("verifier.cli", "audit", "Audit a pause from its logs.", "verifier"),
     "sim": Entry("simulator.cli", "sim", "Look at workloads and strategies.", "sim"),
 }

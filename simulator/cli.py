@@ -113,13 +113,18 @@ def record_strategy(
     paths = []
     for node in party.nodes:
         path = folder / f"{node.name}.csv.gz"
-        record(path, world, party, node, conduct.shifts)
+        record(path, world, party, node, conduct.told or conduct.shifts)
         paths.append(str(path))
     if output == "json":
-        made = {"telemetry": "simulated", "files": paths}
-        click.echo(json.dumps(made | {"reports_until_s": conduct.reports_until_s}, indent=2))
+        made: dict[str, object] = {"telemetry": "simulated", "files": paths}
+        made |= {"reports_until_s": conduct.reports_until_s, "forged": conduct.told is not None}
+        click.echo(json.dumps(made, indent=2))
         return
     for path_text in paths:
         click.echo(f"{path_text}  (simulated)")
+    if conduct.told is not None:
+        click.echo(
+            "This strategy's drivers lie: the files say what they tell, not what runs.", err=True
+        )
     if conduct.reports_until_s is not None:
         click.echo(f"This strategy stops its agents after {conduct.reports_until_s} s.", err=True)

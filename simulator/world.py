@@ -4,7 +4,7 @@ Everything random in it comes from one seed, by name: the same seed gives the sa
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -105,10 +105,7 @@ def record(path: Path, world: World, party: Party, node: Node, shifts: Sequence[
     party that do the same work in the same shift do one job.
     """
     verify_shifts(shifts)
-    chips = [
-        Chip(node.spec, f"GPU-sim-{node.name}-{row}", world.randomness(node.name, str(row)))
-        for row in range(node.chips)
-    ]
+    chips = _chips(world, node)
     header = RecordingHeader(
         telemetry="simulated",
         origin="stillwatch simulator",
@@ -121,14 +118,39 @@ def record(path: Path, world: World, party: Party, node: Node, shifts: Sequence[
     channels = [channel.name for channel in CHIP_CHANNELS]
     channels += [c.name for c in NODE_CHANNELS if c.name in {"wall_w", "wall_resolution_w"}]
     with RecordingWriter(path, header, channels) as writer:
-        for second, activities in enumerate(_work(world, party, node, shifts)):
+        for second, (readings, watts) in enumerate(_seconds(world, party, node, shifts, chips)):
             time_ms = second * PERIOD_MS
-            watts = HOST_W
-            for row, (chip, activity) in enumerate(zip(chips, activities, strict=True)):
-                values = chip.second(activity)
-                watts += values["power_w"]
+            for row, values in enumerate(readings):
                 writer.write(Reading(time_ms, row, values))
             writer.write(Reading(time_ms, NODE, {"wall_w": round(watts), "wall_resolution_w": 1.0}))
+
+
+def wall_energy(
+    world: World, party: Party, node: Node, shifts: Sequence[Shift]
+) -> tuple[float, ...]:
+    """Return what a meter at one node's wall has counted at each second, J, host included: 0 at second 0."""
+    verify_shifts(shifts)
+    chips = _chips(world, node)
+    counted = [0.0]
+    for _, watts in _seconds(world, party, node, shifts, chips):
+        counted.append(counted[-1] + watts)
+    return tuple(counted)
+
+
+def _chips(world: World, node: Node) -> list[Chip]:
+    return [
+        Chip(node.spec, f"GPU-sim-{node.name}-{row}", world.randomness(node.name, str(row)))
+        for row in range(node.chips)
+    ]
+
+
+def _seconds(
+    world: World, party: Party, node: Node, shifts: Sequence[Shift], chips: Sequence[Chip]
+) -> Iterator[tuple[list[Mapping[str, float]], float]]:
+    """Yield, second by second, what each chip's channels read, and the watts at the node's wall."""
+    for activities in _work(world, party, node, shifts):
+        readings = [chip.second(one) for chip, one in zip(chips, activities, strict=True)]
+        yield readings, HOST_W + sum(values["power_w"] for values in readings)
 
 
 def _work(

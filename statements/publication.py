@@ -46,9 +46,12 @@ def publish(
     now_ms: int,
     pins: Pins,
     origin: str,
+    period: tuple[int, int] | None = None,
     draw: Draw = secrets.token_bytes,
 ) -> Published:
     """Sign ``message`` with the key in a file, and log it.
+
+    ``period`` is what it speaks of, [start, end) in Unix ms; by default the instant at which it is said.
 
     Raises :class:`KeyFileError` when the key or its chain file cannot be used, and :class:`SubmissionError` when the
     ledger refuses, cannot be reached, or acknowledges something else; what was not acknowledged is sent first next
@@ -69,7 +72,8 @@ def publish(
             unsent = [said]
         else:
             place = Author(key, author.author, author.epoch, author.sequence, author.previous)
-        statement, place = place.say(message, now_ms, now_ms, salt=draw(SALT_LENGTH))
+        start, end = (now_ms, now_ms) if period is None else period
+        statement, place = place.say(message, start, end, salt=draw(SALT_LENGTH))
         unsent.append(statement)
         chain.write(place, unsent)
         last: Receipt | None = None

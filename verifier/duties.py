@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from verifier.accounts.chips import ChipTable
 from verifier.accounts.columns import Windows
 from verifier.accounts.expected import ExpectedNode
-from verifier.accounts.metered import MeterRecord, metered_flop
+from verifier.accounts.metered import MeterRecord
 from verifier.accounts.node import NodeAccount
 from verifier.accounts.obligations import (
     Assessment,
@@ -25,6 +25,7 @@ from verifier.agreement.lifecycle import AgreementState, StageSpan, replay, stag
 from verifier.agreement.model import Agreement, Measure, Obligation, Scope, Trust
 from verifier.checks.interface import Duty, Span
 from verifier.evidence.windows import PartyWindows
+from verifier.metering import most_metered
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +203,7 @@ class _Assessor:
         """Return the most FLOP that meters allow the party as a whole; ``None`` where they say nothing of its cap."""
         if obligation.trust is not Trust.METERS or obligation.scope is not Scope.PARTY:
             return None
-        rows = {row for node in self.windows.expected for row in node.models}
-        return metered_flop(self.meters, spans, [self.table.chips[row] for row in sorted(rows)])
+        return most_metered(self.meters, self.windows, spans, self.table)
 
     def _judge_floor(
         self, obligation: Obligation, spans: tuple[Span, ...], group: frozenset[int]

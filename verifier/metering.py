@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from protos.stillwatch.statement.v1 import summary_pb2
 from statements.pins import Role
-from verifier.accounts.metered import MeterCount, MeterRecord
+from verifier.accounts.chips import ChipTable
+from verifier.accounts.metered import MeterCount, MeterRecord, metered_flop
 from verifier.agreement.model import Agreement, Meter
 from verifier.evidence.statement import LoggedStatement
 from verifier.evidence.windows import PartyWindows
@@ -31,6 +32,17 @@ def meter_records(
             return ()
         found[of_site[0].id] = of_site[0]
     return tuple(_record(meter, said) for meter in found.values())
+
+
+def most_metered(
+    meters: Sequence[MeterRecord],
+    windows: PartyWindows,
+    spans: Sequence[tuple[int, int]],
+    table: ChipTable,
+) -> float | None:
+    """Return the most FLOP that a party's meters allow all of its chips in ``spans``; ``None`` if they say nothing."""
+    rows = sorted({row for node in windows.expected for row in node.models})
+    return metered_flop(meters, spans, [table.chips[row] for row in rows])
 
 
 def _record(meter: Meter, said: Sequence[LoggedStatement]) -> MeterRecord:

@@ -6,8 +6,8 @@ what each field means.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
@@ -38,7 +38,7 @@ from verifier.evidence.claims import SharedChips, shared_chips
 from verifier.evidence.gather import Evidence
 from verifier.evidence.windows import PartyWindows, party_windows
 from verifier.instants import rfc3339
-from verifier.metering import meter_records
+from verifier.metering import meter_records, most_metered
 from verifier.rhythm import Rhythm, find_rhythm
 from verifier.ruleset import Ruleset
 
@@ -91,11 +91,21 @@ class PartyVerdict:
     trust: Trust
     nodes: int
     account: PartyAccount
+    metered_flop: float | None
+    """The most that meters which others hold allow; ``None`` where they are not trusted, or say nothing."""
     duties: tuple[Duty, ...]
     rhythm: Rhythm | None
     false_alarm_per_year: float
     cannot_see: tuple[str, ...]
     findings: tuple[RuledFinding, ...]
+
+    @property
+    def detection_limit_flop(self) -> float:
+        """The most that could be hidden from the evidence: what can have run, less what is proved."""
+        hidden = self.account.detection_limit_flop
+        if self.metered_flop is None:
+            return hidden
+        return max(0.0, min(hidden, self.metered_flop - self.account.lower_flop))
 
     @property
     def open_findings(self) -> tuple[str, ...]:
@@ -205,6 +215,7 @@ class _Audit:
         duties = assess_duties(self.agreement, self.calendar, windows, period, table, meters=meters)
         trust = _trust(duties)
         account = account_over(windows.windows, windows.expected, [period], table, trust)
+        metered = most_metered(meters, windows, [period], table) if trust is Trust.METERS else None
         rhythm = find_rhythm(windows.windows.nodes, _capped(duties) or [period])
         case = PartyCase(
             self.agreement,
@@ -234,7 +245,7 @@ class _Audit:
         conclusion, why = Conclusion.VIOLATION, breaches
         if not breaches:
             conclusion, why = _unless_breached(member, duties, findings, self.ledger_findings)
-        return PartyVerdict(
+        verdict = PartyVerdict(
             party=party.id,
             conclusion=conclusion,
             why=tuple(why),
@@ -243,14 +254,21 @@ class _Audit:
             trust=trust,
             nodes=len(windows.nodes),
             account=account,
+            metered_flop=metered,
             duties=duties,
             rhythm=rhythm,
             false_alarm_per_year=self.agreement.false_alarms_per_party_year,
+            cannot_see=(),
+            findings=findings,
+        )
+        trusts = {duty.obligation.trust for duty in duties} or {trust}
+        hidden = verdict.detection_limit_flop
+        return replace(
+            verdict,
             cannot_see=(
                 *self._unseen_before(duties, party.id),
-                *_cannot_see(self.agreement, windows, trust, account),
+                *_cannot_see(self.agreement, windows, trusts, hidden),
             ),
-            findings=findings,
         )
 
     def _unseen_before(self, duties: Sequence[Duty], party: str) -> Iterator[str]:
@@ -402,19 +420,19 @@ def bound_by(term: Term) -> str:
 
 
 def _cannot_see(
-    agreement: Agreement, windows: PartyWindows, trust: Trust, account: PartyAccount
+    agreement: Agreement, windows: PartyWindows, trusts: Collection[Trust], hidden_flop: float
 ) -> Iterable[str]:
-    if trust is Trust.COUNTERS:
+    if Trust.COUNTERS in trusts:
         yield "a driver or agent that lies: outcomes hold if the party's own counters are true"
-    else:
+    if Trust.METERS in trusts:
         metered = any(meter.party == windows.party for meter in agreement.meters)
         yield (
-            "what chips did: peak times time and metered energy are all that is known; a meter that lies"
+            "what chips did: peak times time and metered energy are all that meters tell; and a meter that lies"
             if metered
             else "what chips did: only peak times time is known, as the agreement names no meter that others hold"
         )
-    if account.detection_limit_flop > 0:
-        yield f"up to {account.detection_limit_flop:.3g} FLOP beyond what is proved"
+    if hidden_flop > 0:
+        yield f"up to {hidden_flop:.3g} FLOP beyond what is proved"
     if not _witnessed(agreement):
         yield "a log that shows two auditors two histories, or is wrong about time: no witness has to cosign it"
     else:

@@ -84,15 +84,17 @@ def describe(party: PartyPart) -> list[str]:
     """Return lines that tell a party's verdict, how its telemetry was made, and what the verdict rests on."""
     made = " and ".join(party.telemetry) or "no telemetry"
     verdict = party.verdict.replace("_", " ").upper()
-    capable, missing = party.compute.training_capable, party.compute.unaccounted_flop
     coverage = "none" if party.coverage is None else f"{party.coverage:.1%}"
-    lines = [f"{party.party:<9} {verdict:<13} ({made})"]
-    lines.append(
-        f"    evidence of {coverage} of chip time; training-capable {_flop(capable.lower_flop)} to "
-        f"{_flop(capable.upper_flop)}, and at most {_flop(missing)} where nothing was shown"
-    )
+    lines = [f"{party.party:<9} {verdict:<13} ({made}) evidence of {coverage} of chip time"]
     for duty in party.obligations:
-        lines.append(f"    {duty.id}: {duty.outcome}" + (f"; {duty.reason}" if duty.reason else ""))
+        lower, upper = duty.measured.lower, duty.measured.upper
+        share = duty.measure == "coverage"
+        words = f"    {duty.id}: {duty.outcome}"
+        if lower is not None and upper is not None and not share:
+            words += f", {_flop(lower)} to {_flop(upper)} against {_flop(duty.limit)}, trusting {duty.trust}"
+        if duty.reason and share:
+            words += f"; {duty.reason}"
+        lines.append(words)
         if duty.would_resolve:
             lines.append(f"        would settle it: {duty.would_resolve}")
     return lines

@@ -12,7 +12,7 @@ from statements.signing import SigningKey
 from verifier.agreement.pinning import LedgerEntry, pin
 
 TEMPLATE: Final = "frontier-pause.toml"
-_ROLES: Final = ("parties", "evaluators", "adjudicators", "verifiers")
+_ROLES: Final = ("parties", "evaluators", "adjudicators", "verifiers", "meters")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,8 @@ class Cast:
     """The key files of everybody who signs, by id; made for this rehearsal alone."""
 
     folder: Path
+    text: str
+    """The agreement to start from."""
     digests: Mapping[str, Mapping[str, str]]
     """By table of the agreement and id: the digest of the key, as agreements write it."""
 
@@ -33,21 +35,25 @@ def template() -> str:
     return (files("policies") / "agreements" / TEMPLATE).read_text(encoding="utf-8")
 
 
-def make_keys(folder: Path) -> Cast:
-    """Draw a key for everybody whom the agreement names; each is a file only its owner can read."""
+def make_keys(folder: Path, addition: str = "") -> Cast:
+    """Draw a key for everybody whom the agreement names; each is a file only its owner can read.
+
+    ``addition`` is TOML that is added to the published agreement: further parties, meters, duties.
+    """
     folder.mkdir(parents=True)
-    tree = tomllib.loads(template())
+    text = template() + addition
+    tree = tomllib.loads(text)
     digests: dict[str, dict[str, str]] = {}
     for role in _ROLES:
         digests[role] = {}
-        for row in tree[role]:
+        for row in tree.get(role, ()):
             key = SigningKey.generate()
             write_signing_key(folder / f"{row['id']}.key", key)
             digests[role][row["id"]] = f"sha256:{key.key_id.hex()}"
-    return Cast(folder, digests)
+    return Cast(folder, text, digests)
 
 
 def pin_agreement(cast: Cast, ledger: LedgerEntry, terms: Mapping[str, str], path: Path) -> None:
     """Write the agreement with the cast's keys, the ledger, and ``terms`` by dotted place, else as the template."""
-    text = pin(template(), keys=cast.digests, ledgers=[ledger], overrides=terms, rehearsal=True)
+    text = pin(cast.text, keys=cast.digests, ledgers=[ledger], overrides=terms, rehearsal=True)
     path.write_text(text, encoding="utf-8")

@@ -44,7 +44,7 @@ NOT_AS_TOLD = 1
 )
 @click.pass_context
 def demo(context: click.Context, telemetry: Path | None, kept: Path | None, output: str) -> None:
-    """Watch three labs pause, one of them defect, and an auditor find it. Takes under a minute.
+    """Watch labs pause together, some defect, and an auditor find out. Takes under a minute.
 
     Ledger, agents and auditor are processes of their own, on loopback, on one scaled clock. Exits 0 when the story
     went as told, and 1 when a promise of it was not met.

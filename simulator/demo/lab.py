@@ -49,7 +49,8 @@ class LabNode:
 class Lab:
     """A lab with its folder. ``party`` is its id in the agreement, ``key`` its party key, ``does`` its conduct.
 
-    ``reports_until_s``: so long after its replay began its agent is stopped; None: never.
+    ``reports_until_s``: so long after its replay began its agent is stopped; None: never. ``metered_j`` is what a meter
+    that others hold has counted of its site at each second since, J; empty where there is none.
     """
 
     party: str
@@ -59,6 +60,7 @@ class Lab:
     nodes: tuple[LabNode, ...]
     does: str
     reports_until_s: int | None = None
+    metered_j: tuple[float, ...] = ()
 
     @property
     def config(self) -> Path:

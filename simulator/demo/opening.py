@@ -63,7 +63,7 @@ class Opening:
         for party in first:
             self._rehearsal.accede(party)
         state = self.seen(self._rehearsal.clock.now_ms())
-        waiting = " and ".join(first)
+        waiting = ", ".join(first)
         self._narrator.say(f"{waiting} accede, each only if others do; in: {_names(state)}")
         self._expectations.expect(
             f"nobody is in while {last} has not acceded", not state.members, _names(state)
@@ -75,7 +75,7 @@ class Opening:
             f"{state.stage.value}"
         )
         self._expectations.expect(
-            "all three are in once all three have acceded",
+            "all are in once all have acceded",
             len(state.members) == len(first) + 1 and state.stage is Stage.ARMED,
             f"{_names(state)}; {state.stage.value}",
         )

@@ -16,14 +16,16 @@ Casting: TypeAlias = Callable[[Path, Cast], tuple[Lab, ...]]
 class Plot:
     """One story: its labs, its terms, and its times.
 
-    ``terms`` are the agreement's values that are not the published example's, by dotted place. ``rate`` is how much
-    faster than the system's the rehearsal's clock runs; ``minutes`` is how long the story is expected to take on it.
+    ``addition`` is TOML added to the published agreement, whose keys are drawn as everybody's are. ``terms`` are the
+    agreement's values that are not the published example's, by dotted place. ``rate`` is how much faster than the
+    system's the rehearsal's clock runs; ``minutes`` is how long the story is expected to take on it.
     Labs' agents replay from the first window after the trigger on; ``audited_from_s`` after that instant begins the
     audited period, which lasts ``audited_ms`` milliseconds. ``telemetry`` says how readings were made, for people.
     """
 
     title: str
     telemetry: str
+    addition: str
     terms: Mapping[str, str]
     rate: float
     minutes: float

@@ -32,6 +32,23 @@ def expect_simulated(audit: Audit, expectations: Expectations) -> None:
     expect("the audit exits 1: a violation", audit.status == 1, audit.status)
 
 
+def expect_forger(audit: Audit, expectations: Expectations) -> None:
+    """Check the audit of a lab whose counters lie: believed by what trusts them, and by nothing else."""
+    expect = expectations.expect
+    forger = {duty.id: duty for duty in audit.party("dorado").obligations}
+    expect(
+        "the forger keeps the cap that trusts its counters, and the verdict says what it trusted",
+        forger["training-cap"].outcome == "kept" and forger["training-cap"].trust == "counters",
+        forger["training-cap"].outcome,
+    )
+    expect(
+        "the forger does not keep the cap that trusts the grid's meter, and is not compliant",
+        forger["metered-cap"].outcome == "unresolved"
+        and audit.party("dorado").verdict != "compliant",
+        f"{forger['metered-cap'].outcome}; {audit.party('dorado').verdict}",
+    )
+
+
 def expect_recorded(
     audit: Audit, run: TrainingRun, narrator: Narrator, expectations: Expectations
 ) -> None:

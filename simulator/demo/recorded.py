@@ -58,6 +58,7 @@ def recorded_plot(logs: Path, run: TrainingRun) -> Plot:
             "Training and inference are recorded: wall power of real nodes, published by MLCommons, replayed once. "
             "The idle lab is simulated."
         ),
+        addition="",
         terms=_TERMS,
         rate=120.0,
         minutes=20.0 + opens_s / 60 + length_min,

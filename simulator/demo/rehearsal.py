@@ -13,19 +13,20 @@ speak from here, by the same function that their commands call.
 import json
 import time
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from google.protobuf.message import Message
 
-from protos.stillwatch.statement.v1 import governance_pb2
+from protos.stillwatch.statement.v1 import governance_pb2, summary_pb2
 from simulator.demo import lab as labs
 from simulator.demo.cast import Cast, make_keys, pin_agreement
 from simulator.demo.lab import Lab
+from simulator.demo.plot import Plot
 from simulator.demo.processes import Processes, stillwatch
 from simulator.demo.witnesses import (
+    FOURTH,
     LocalWitness,
     make_witnesses,
     policy_of,
@@ -73,17 +74,19 @@ class Rehearsal:
     _endpoints: Endpoints | None = None
 
     @classmethod
-    def prepare(cls, folder: Path, processes: Processes, terms: Mapping[str, str]) -> "Rehearsal":
+    def prepare(cls, folder: Path, processes: Processes, plot: Plot) -> "Rehearsal":
         """Draw everybody's keys, make the log, and log the agreement that pins them as its leaf 0."""
-        cast = make_keys(folder / "keys")
+        cast = make_keys(folder / "keys", plot.addition)
         log = str(folder / "log")
         made = processes.run(
             "ledger-init", stillwatch("ledger", "init", log, "--origin", ORIGIN, "-o", "json")
         )
         path = folder / "agreement.toml"
         entry = LedgerEntry(origin=ORIGIN, vkey=str(made.field("vkey")), key=str(made.field("key")))
-        witnesses = make_witnesses(folder / "witnesses")
-        pin_agreement(cast, entry, {**terms, "witnesses.policy": policy_of(witnesses)}, path)
+        names = (*cast.digests["parties"], FOURTH)
+        witnesses = make_witnesses(folder / "witnesses", names)
+        terms = {**plot.terms, "witnesses.policy": policy_of(witnesses)}
+        pin_agreement(cast, entry, terms, path)
         (folder / "verdicts").mkdir()
         return cls(folder, processes, cast, parse_agreement(path.read_bytes()), witnesses)
 
@@ -131,8 +134,8 @@ class Rehearsal:
         self._endpoints = Endpoints(found["grpc"], found["http"])
         self._client = LedgerClient(self._endpoints.grpc)
 
-    def say(self, key: Path, message: Message) -> Published:
-        """Say a message with the key in a file, and have it logged."""
+    def say(self, key: Path, message: Message, period: tuple[int, int] | None = None) -> Published:
+        """Say a message with the key in a file, and have it logged; ``period`` is what it speaks of, if not now."""
         if self._client is None:
             raise StoryError("NOT_BEGUN", "nothing can be said before the ledger runs")
         self.said[type(message).__name__] += 1
@@ -143,7 +146,16 @@ class Rehearsal:
             now_ms=self.clock.now_ms(),
             pins=self.agreement.pins,
             origin=ORIGIN,
+            period=period,
         )
+
+    def read_meter(self, meter: str, lab: Lab, since_ms: int, period: tuple[int, int]) -> None:
+        """Have the meter of a lab's site say what it counted in a period; it began to count at ``since_ms``."""
+        start, end = (round(lab.metered_j[(at - since_ms) // 1000] * 1000) for at in period)
+        message = summary_pb2.MeterReading(
+            subject=lab.site, energy_start_mj=start, energy_end_mj=end
+        )
+        self.say(self.cast.key(meter), message, period)
 
     def accede(self, party: str) -> None:
         """Have a party accede, on the condition that the agreement states for it."""

@@ -1,4 +1,4 @@
-"""The cast of the simulated story: one lab that keeps the pause, one that trains through it, one that goes silent."""
+"""The cast of the simulated story: labs that keep the pause, train on openly, go silent, or forge their counters."""
 
 from pathlib import Path
 from typing import Final
@@ -10,14 +10,49 @@ from simulator.demo.narration import SIMULATED
 from simulator.demo.plot import Plot
 from simulator.strategies.interface import Calendar
 from simulator.strategies.registry import find_strategy
-from simulator.world import Node, Party, Site, World, record
+from simulator.world import Node, Party, Site, World, record, wall_energy
 
 NODES: Final = 2
 CHIPS: Final = 8
 NOTICE_MIN, WINDING_DOWN_MIN, IN_FORCE_MIN, LIFTING_MIN = 4, 3, 12, 2
 _TOLD_MIN: Final = 45
 """How much is recorded: longer than the story is told."""
-_STRATEGIES: Final = {"aurora": "honest", "borealis": "open_training", "cygnus": "silence"}
+_STRATEGIES: Final = {
+    "aurora": "honest",
+    "borealis": "open_training",
+    "cygnus": "silence",
+    "dorado": "forged_counters",
+}
+_PLACEHOLDER: Final = f"sha256:{'0' * 64}"
+"""Stands where the rehearsal's keys go."""
+_METERS: Final = "\n".join(
+    f"""
+[[meters]] # held by the grid's operator
+id = "grid-{party}"
+key = "{_PLACEHOLDER}"
+party = "{party}"
+sites = ["{party}-hall"]
+systematic_bound = "1 %"
+"""
+    for party in _STRATEGIES
+)
+_ADDITION: Final = f"""
+[[parties]]
+id = "dorado"
+name = "Dorado Systems"
+key = "{_PLACEHOLDER}"
+jurisdiction = "JP"
+declared_h100e = "100000 H100e"
+accedes_if = {{ parties = 4 }}
+{_METERS}
+[[obligations]]
+id = "metered-cap"
+stages = ["in_force"]
+measure = "training_flop"
+scope = "party"
+limit = "2.2e19 FLOP" # more than idle chips and their hosts leave open, less than chips could run in the time
+trust = "meters"
+"""
 _TERMS: Final = {
     "windows.late_grace": "5 min",
     "stages.notice": f"{NOTICE_MIN} min",
@@ -35,8 +70,9 @@ def simulated_plot() -> Plot:
         f"parties.{party}.declared_h100e": f"{NODES * CHIPS} H100e" for party in _STRATEGIES
     }
     return Plot(
-        title="Three labs would pause together. One keeps it, one trains on, one goes silent.",
+        title="Four labs would pause together. One keeps it, one trains on, one goes silent, one forges its counters.",
         telemetry="All telemetry is simulated: fitted by hand to published figures, see `stillwatch sim list`.",
+        addition=_ADDITION,
         terms={**_TERMS, **declared},
         rate=60.0,
         minutes=41.0,
@@ -72,6 +108,7 @@ def _lab(folder: Path, cast: Cast, world: World, party: Party) -> Lab:
         end_s=_TOLD_MIN * 60,
     )
     conduct = strategy.conduct(calendar)
+    metered = [wall_energy(world, party, node, conduct.shifts) for node in party.nodes]
     lab = Lab(
         party=party.name,
         folder=folder,
@@ -92,8 +129,9 @@ def _lab(folder: Path, cast: Cast, world: World, party: Party) -> Lab:
         ),
         does=strategy.does,
         reports_until_s=conduct.reports_until_s,
+        metered_j=tuple(map(sum, zip(*metered, strict=True))),
     )
     make_node_keys(lab)
     for node in party.nodes:
-        record(folder / f"{node.name}.csv.gz", world, party, node, conduct.shifts)
+        record(folder / f"{node.name}.csv.gz", world, party, node, conduct.told or conduct.shifts)
     return lab

@@ -15,10 +15,10 @@ from simulator.demo.narration import Narration
 from simulator.demo.opening import Opening
 from simulator.demo.plot import Plot
 from simulator.demo.processes import Processes, stillwatch
-from simulator.demo.promises import expect_recorded, expect_simulated
+from simulator.demo.promises import expect_forger, expect_recorded, expect_simulated
 from simulator.demo.rehearsal import CLOCK_START_MS, Rehearsal
 from simulator.demo.timeline import Timeline
-from simulator.demo.witnesses import THRESHOLD
+from simulator.demo.witnesses import threshold
 from simulator.errors import StoryError
 from verifier.agreement.lifecycle import AgreementState
 from verifier.checks.interface import Span
@@ -72,7 +72,7 @@ class Story:
         narration.say(self._plot.title)
         narration.say(self._plot.telemetry)
         narration.chapter("An agreement is declared")
-        rehearsal = Rehearsal.prepare(self._folder, self._processes, self._plot.terms)
+        rehearsal = Rehearsal.prepare(self._folder, self._processes, self._plot)
         try:
             labs = self._plot.labs(self._folder / "labs", rehearsal.cast)
             self._label(labs)
@@ -90,6 +90,7 @@ class Story:
             audit = self._audit(rehearsal, timeline, labs, period)
             if run is None:
                 expect_simulated(audit, self._expectations)
+                expect_forger(audit, self._expectations)
                 self._lift(rehearsal, opening, audit)
             else:
                 narration.chapter("The audit against the truth of the recorded training run")
@@ -123,9 +124,10 @@ class Story:
             f"{agreement.id}, sha256:{agreement.digest.hex()[:16]}…, is the first record of the log "
             f"{agreement.pins.ledgers[0].origin}"
         )
+        names = [one.name for one in rehearsal.witnesses]
         self._narration.say(
-            f"its checkpoints count once {THRESHOLD} of {len(rehearsal.witnesses)} witnesses cosigned them: "
-            f"{', '.join(one.name for one in rehearsal.witnesses)}"
+            f"its checkpoints count once {threshold(len(names))} of {len(names)} witnesses cosigned them: "
+            f"{', '.join(names)}"
         )
         for lab in labs:
             rehearsal.enrol(lab, CLOCK_START_MS)
@@ -148,6 +150,7 @@ class Story:
             for lab in labs
             if lab.reports_until_s is not None
         }
+        self._since_ms = at_ms
         start = at_ms + self._plot.audited_from_s * 1000
         return start, start + self._plot.audited_ms
 
@@ -165,6 +168,12 @@ class Story:
         self._narration.say(
             f"the agents of {still} have attested {self._plot.audited_ms / 60_000:.0f} minutes"
         )
+        for lab in (lab for lab in labs if lab.metered_j):
+            rehearsal.read_meter(f"grid-{lab.party}", lab, self._since_ms, period)
+        if any(lab.metered_j for lab in labs):
+            self._narration.say(
+                "the grid's operator signs what each site drew, by its own meters (simulated)"
+            )
         timeline.wait_until(
             period[1] + pins.late_grace_ms + pins.tick_ms + _A_BEAT_MS, "the grace for late windows"
         )

@@ -1,4 +1,4 @@
-"""The rehearsal's witnesses: each lab runs one, and an evaluator a fourth: no lab alone can stop or split the log."""
+"""The rehearsal's witnesses: each lab runs one, and an evaluator one more: no lab alone can stop or split the log."""
 
 import socket
 from collections.abc import Sequence
@@ -11,9 +11,8 @@ from simulator.demo.processes import Processes, stillwatch
 from statements.clock import ScaledClock
 from statements.pins import Pins
 
-RUN_BY: Final = ("aurora", "borealis", "cygnus", "meridian")
-THRESHOLD: Final = 3
-"""Of four: two quorums share two witnesses, of whom one may lie; and one may be down."""
+FOURTH: Final = "meridian"
+"""The evaluator that runs one beside the labs."""
 _READY_S: Final = 30.0
 
 
@@ -31,12 +30,17 @@ class LocalWitness:
         return f"witness {self.name} {self.folder.keys[0].vkey} http://127.0.0.1:{self.port}/"
 
 
-def make_witnesses(folder: Path) -> tuple[LocalWitness, ...]:
+def threshold(count: int) -> int:
+    """Return how many of so many must cosign for two quorums to share two, of whom one may lie; one may be down."""
+    return (count + 3) // 2
+
+
+def make_witnesses(folder: Path, names: Sequence[str]) -> tuple[LocalWitness, ...]:
     """Draw keys for every witness, each in a folder of its own, and find it a port."""
-    ports = _free_ports(len(RUN_BY))
+    ports = _free_ports(len(names))
     return tuple(
         LocalWitness(name, WitnessFolder.create(folder / name, f"witness.example/{name}"), port)
-        for name, port in zip(RUN_BY, ports, strict=True)
+        for name, port in zip(names, ports, strict=True)
     )
 
 
@@ -44,7 +48,9 @@ def policy_of(witnesses: Sequence[LocalWitness]) -> str:
     """Return the witness policy of the rehearsal's agreement."""
     names = " ".join(one.name for one in witnesses)
     lines = [one.line for one in witnesses]
-    return "\n".join([*lines, f"group witnesses {THRESHOLD} {names}", "quorum witnesses", ""])
+    return "\n".join(
+        [*lines, f"group witnesses {threshold(len(witnesses))} {names}", "quorum witnesses", ""]
+    )
 
 
 def start_witnesses(

@@ -20,9 +20,14 @@ class Calendar:
 
 @dataclass(frozen=True, slots=True)
 class Conduct:
-    """What a party's nodes do. ``reports_until_s``: when their agents are stopped; None: never."""
+    """What a party's nodes do.
+
+    ``told`` is what their drivers tell of it, where that is not the truth. ``reports_until_s``: when their agents are
+    stopped; None: never.
+    """
 
     shifts: tuple[Shift, ...]
+    told: tuple[Shift, ...] | None = None
     reports_until_s: int | None = None
 
 

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from typing import Final
 
 from simulator.errors import WorldError
+from simulator.strategies.forged_counters import ForgedCounters
 from simulator.strategies.honest import Honest
 from simulator.strategies.interface import Strategy
 from simulator.strategies.open_training import OpenTraining
 from simulator.strategies.silence import Silence
 
 STRATEGIES: Final[Mapping[str, Strategy]] = {
-    strategy.name: strategy for strategy in (Honest(), OpenTraining(), Silence())
+    strategy.name: strategy for strategy in (Honest(), OpenTraining(), Silence(), ForgedCounters())
 }
 
 

@@ -41,8 +41,10 @@ class Speaker:
     origin: str
     clock: Clock
 
-    def say(self, message: Message, output: str, said: str) -> None:
-        """Publish a message and print where it is; ``said`` tells people what it was."""
+    def say(
+        self, message: Message, output: str, said: str, period: tuple[int, int] | None = None
+    ) -> None:
+        """Publish a message and print where it is; ``said`` tells people what it was, ``period`` of when it speaks."""
         with LedgerClient(self.ledger) as client:
             published = publish(
                 client,
@@ -51,6 +53,7 @@ class Speaker:
                 now_ms=self.clock.now_ms(),
                 pins=self.agreement.pins,
                 origin=self.origin,
+                period=period,
             )
         result = {
             "said": said,

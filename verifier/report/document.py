@@ -265,7 +265,7 @@ def _party(party: PartyVerdict, log: str) -> PartyPart:
         ),
         rhythm=None if party.rhythm is None else _rhythm(party.rhythm),
         tiers=TiersPart(T0=coverage or 0.0, T1=0.0, T2=0.0),
-        detection_limit_flop=account.detection_limit_flop,
+        detection_limit_flop=party.detection_limit_flop,
         false_alarm_per_year=party.false_alarm_per_year,
         cannot_see=list(party.cannot_see),
         obligations=[_obligation(duty) for duty in party.duties],

@@ -11,7 +11,7 @@ from simulator.demo.auditing import Audit, describe, headline
 from simulator.demo.expectations import Expectations
 from simulator.demo.mlperf_run import TrainingRun
 from simulator.demo.narration import Narration
-from simulator.demo.promises import expect_recorded, expect_simulated
+from simulator.demo.promises import expect_forger, expect_recorded, expect_simulated
 from simulator.demo.simulated import simulated_plot
 from simulator.demo.story import Checked, Told
 from tests.unit.verifier.logbook import TRAINING, Pause, play
@@ -62,6 +62,27 @@ def test_another_verdict_is_a_promise_missed(document: Document, party: str, ver
     found = expectations()
     expect_simulated(audit(with_verdict(document, party, verdict)), found)
     assert [one.found for one in found.missed] == [verdict]
+
+
+def forger(document: Document, metered: str, verdict: str) -> Document:
+    """Return a verdict on a lab that keeps the cap that trusts its counters, beside one that trusts meters."""
+    aurora = next(party for party in document.parties if party.party == "aurora")
+    cap = next(duty for duty in aurora.obligations if duty.id == "training-cap")
+    duties = [cap, cap.model_copy(update={"id": "metered-cap", "outcome": metered})]
+    lab = aurora.model_copy(update={"party": "dorado", "obligations": duties, "verdict": verdict})
+    return document.model_copy(update={"parties": [*document.parties, lab]})
+
+
+@pytest.mark.parametrize(
+    ("metered", "verdict", "missed"),
+    [("unresolved", "unresolved", 0), ("kept", "compliant", 1), ("unresolved", "compliant", 1)],
+)
+def test_a_forger_that_the_meter_lets_pass_is_a_promise_missed(
+    document: Document, metered: str, verdict: str, missed: int
+) -> None:
+    found = expectations()
+    expect_forger(audit(forger(document, metered, verdict)), found)
+    assert len(found.missed) == missed
 
 
 def test_another_exit_status_is_a_promise_missed(document: Document) -> None:
