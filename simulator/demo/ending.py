@@ -69,8 +69,6 @@ def _concluded(told: Told) -> Iterator[str]:
 def _unknown(told: Told) -> Iterator[str]:
     document = told.audit.document
     yield f"time: {document.time}"
-    for party in document.parties:
-        yield f"{party.party}: up to {party.detection_limit_flop:.3g} FLOP could be hidden from this evidence"
     shared = [line for line in document.parties[0].cannot_see if _everybody_cannot(told, line)]
     yield from shared
     for party in document.parties:
