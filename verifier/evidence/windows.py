@@ -26,7 +26,7 @@ from verifier.accounts.expected import ExpectedNode
 from verifier.agreement.model import Agreement, Party
 from verifier.agreement.verifiability import REFERENCE_CHIP
 from verifier.evidence.bulk import Bodies, Piece, join, read_bulk
-from verifier.evidence.gather import Evidence
+from verifier.evidence.gather import MOST_CHIPS, Evidence
 from verifier.evidence.owed import (
     DEPARTED,
     NOT_ENROLLED,
@@ -49,7 +49,9 @@ class Excluded(Enum):
     MISALIGNED = "not a window of the agreement's length and place"
     BODY_MISSING = "its body is not held"
     BODY_REFUSED = "its body is not that of its header, or does not parse"
-    NO_INVENTORY = "it cites no inventory of its node that names each chip, and each once"
+    NO_INVENTORY = (
+        "it cites no inventory of its node that names each chip, each once, and not too many"
+    )
     UNFIT = "it does not have the shape that it declares"
     UNLABELLED = "its epoch does not say how its telemetry was made"
     NOT_LIVE = "its telemetry is recorded or simulated, and the agreement is no rehearsal"
@@ -143,6 +145,7 @@ class _Reader:
         self.roster_of: dict[tuple[int, bytes], int] = {}
         self.claims: dict[tuple[int, int], int] = {}
         self.shown: list[Roster] = []
+        self.newest: dict[int, tuple[int, tuple[int, ...]]] = {}
         for inventory in evidence.inventories:
             if evidence.chains.authentic[inventory.row] and inventory.author in self.index:
                 self._list(inventory)
@@ -156,10 +159,10 @@ class _Reader:
         self.labels: set[str] = set()
 
     def _list(self, inventory: NodeInventory) -> None:
-        """Take up a node's inventory; one that does not tell its chips apart lists nothing."""
+        """Take up a node's inventory; one that does not tell its chips apart, or has too many, lists nothing."""
         chips = inventory.message.chips
         uuids = tuple(chip.uuid for chip in chips)
-        if not all(uuids) or len(set(uuids)) < len(uuids):
+        if not all(uuids) or len(set(uuids)) < len(uuids) or len(uuids) > MOST_CHIPS:
             return
         node = self.index[inventory.author]
         key = node, inventory.body_digest
@@ -168,6 +171,9 @@ class _Reader:
         )
         roster = self.roster_of[key] = self.rosters.setdefault(uuids, len(self.rosters))
         self.claims.setdefault((node, roster), inventory.row)
+        if self.newest.get(node) == (roster, self.models[key]):
+            return  # said again, as after a restart
+        self.newest[node] = roster, self.models[key]
         records, time = self.evidence.records, self.evidence.time
         index = int(records.index[inventory.row])
         from_ms = min(int(records.start_ms[inventory.row]), int(time.not_before_ms[index]))

@@ -9,6 +9,7 @@ from tests.unit.verifier.auditing import audit, found, outcomes, party_of
 from tests.unit.verifier.logbook import CHIPS, IDLE, MINUTE, Logbook, NodeSpeaker, play
 from verifier.accounts.obligations import Outcome
 from verifier.checks.interface import Severity
+from verifier.evidence.gather import MOST_CHIPS
 from verifier.ruleset import Ruleset
 from verifier.verdict import Conclusion, Verdict
 
@@ -97,7 +98,16 @@ def test_a_chip_that_moved_from_one_node_to_another_is_no_duplicate(ruleset: Rul
     assert found(party_of(verdict, "aurora"), "duplicate_chips") == []
 
 
-@pytest.mark.parametrize("names", [("a",) * CHIPS, ("", *"bcdefgh"), tuple("abcdefgg")])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("a",) * CHIPS,
+        ("", *"bcdefgh"),
+        tuple("abcdefgg"),
+        tuple(str(at) for at in range(MOST_CHIPS + 1)),
+    ],
+    ids=["one name", "no name", "a name twice", "too many"],
+)
 def test_an_inventory_that_does_not_tell_its_chips_apart_is_none(
     ruleset: Ruleset, names: tuple[str, ...]
 ) -> None:
