@@ -1,0 +1,92 @@
+"""The places that records take in their authors' chains: each after the one before, none taken twice."""
+
+import itertools
+from collections.abc import Iterable, Sequence
+
+from statements.kinds import Kind
+from statements.offline_bundle import Everything, RangeOf, Selection
+from verifier.offline.outcome import Outcome
+from verifier.offline.said import Said
+
+_NOTHING = bytes(32)
+
+
+def follow_chains(outcome: Outcome, signed: Sequence[Said], selection: Selection) -> None:
+    """Note how records follow one another, where they do not, and which are missing of what was selected.
+
+    ``signed`` are the records whose signatures hold: nobody else's words contradict an author. Where an author is there
+    whole, its chains begin with an opening, and each opening follows a statement that is there.
+    """
+    chains: dict[tuple[bytes, bytes], list[Said]] = {}
+    for said in sorted(signed, key=lambda said: (said.header.sequence, said.index)):
+        chains.setdefault((said.header.author, said.header.epoch), []).append(said)
+    known = {said.id for said in signed} | {_NOTHING}
+    before = len(outcome.refuted)
+    for (author, _), chain in chains.items():
+        _follow(outcome, chain)
+        if isinstance(selection, RangeOf):
+            chosen = [said for said in chain if selection.first <= said.index <= selection.last]
+            _find_gaps(outcome, chosen, chosen[0].header.sequence if chosen else 0)
+        elif isinstance(selection, Everything) or selection.author == author:
+            _find_gaps(outcome, chain, 0)
+            _find_lost_epoch(outcome, chain[0], known)
+    if len(outcome.refuted) == before and signed:
+        outcome.hold(
+            "CHAINS",
+            f"{len(signed)} records stand in {len(chains)} chains; none contradicts another",
+        )
+
+
+def _follow(outcome: Outcome, chain: Sequence[Said]) -> None:
+    for said in chain:
+        if (said.header.sequence == 0) != _opens(said):
+            outcome.refute(
+                "NOT_AN_OPENING",
+                "the first statement of an epoch is an opening, and no other is",
+                said.index,
+            )
+    for one, other in itertools.pairwise(chain):
+        step = other.header.sequence - one.header.sequence
+        if step == 0 and one.id == other.id:
+            outcome.refute("LOGGED_TWICE", f"it repeats record {one.index}", other.index)
+        elif step == 0:
+            outcome.refute(
+                "EQUIVOCATION",
+                f"its author signed another statement for the same place, record {one.index}: the two are the proof",
+                other.index,
+            )
+        elif step == 1 and other.header.previous != one.id:
+            outcome.refute(
+                "WRONG_PREVIOUS",
+                f"it follows another statement than record {one.index}",
+                other.index,
+            )
+        elif one.index > other.index:
+            outcome.refute(
+                "LOGGED_OUT_OF_ORDER", f"record {one.index} was said before it", other.index
+            )
+
+
+def _find_gaps(outcome: Outcome, chain: Iterable[Said], wanted: int) -> None:
+    """Note the places that nothing takes."""
+    for said in chain:
+        missing = said.header.sequence - wanted
+        if missing > 0:
+            outcome.miss("CHAIN_GAP", f"{missing} statements before it are not here", said.index)
+        wanted = said.header.sequence + 1
+
+
+def _find_lost_epoch(outcome: Outcome, first: Said, known: set[bytes]) -> None:
+    """Note when the statement that an opening follows is not there."""
+    if first.header.sequence == 0 and first.header.previous not in known:
+        words = "it opens an epoch after a statement that is not here"
+        outcome.miss("CHAIN_GAP", words, first.index)
+
+
+def _opens(said: Said) -> bool:
+    """Return whether a statement opens an epoch; leaf 0, the agreement, does so for the ledger."""
+    if said.index == 0 and said.header.kind == Kind.AGREEMENT:
+        return said.header.sequence == 0
+    if said.index == 1 and said.header.sequence == 1:
+        return False
+    return said.header.kind == Kind.OPENING

@@ -1,0 +1,76 @@
+"""One record as it is checked offline: read, its body compared, the key that it shows, its signature."""
+
+from dataclasses import dataclass
+
+from protos.stillwatch.statement.v1 import identity_pb2
+from statements.body import decode_body
+from statements.errors import BodyError, SignatureError
+from statements.header import Header, decode_header
+from statements.kinds import Kind, parse_content
+from statements.record import Record, decode_record
+from statements.signing import VerifyingKey, statement_id, verify_signature
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A record at its index, with its stored body where that is at hand."""
+
+    index: int
+    record: Record
+    header: Header
+    id: bytes
+    body: bytes | None
+
+    @property
+    def kind(self) -> str:
+        """The kind in words."""
+        known = {int(kind): kind.name.lower() for kind in Kind}
+        return known.get(self.header.kind, f"kind {self.header.kind}")
+
+    @property
+    def place(self) -> tuple[bytes, bytes, int]:
+        """Its place in its author's chain: author, epoch, sequence."""
+        return self.header.author, self.header.epoch, self.header.sequence
+
+
+def read_said(index: int, leaf: bytes, body: bytes | None) -> Said:
+    """Return what a leaf says; nothing is verified.
+
+    Raises :class:`RecordError` or :class:`HeaderError` when it is no record, and :class:`SignatureError` when it is
+    signed by another key than its author's first: this version knows no rotation.
+    """
+    record = decode_record(leaf)
+    header = decode_header(record.header)
+    if header.author != header.key_id:
+        raise SignatureError("OTHER_KEY", "another key than its author's signs it")
+    return Said(index, record, header, statement_id(record.header), body)
+
+
+def shown_key(said: Said) -> VerifyingKey | None:
+    """Return the key that an opening shows for itself, by its verified body; ``None`` for all other statements.
+
+    Raises :class:`BodyError` when the body does not parse, and :class:`SignatureError` when it shows no key or another.
+    """
+    if said.header.kind != Kind.OPENING or said.body is None:
+        return None
+    opening = parse_content(Kind.OPENING, decode_body(said.body))
+    assert isinstance(opening, identity_pb2.Opening)  # noqa: S101 - for the type checker
+    key = VerifyingKey.from_spki(opening.key)
+    if key.key_id != said.header.key_id:
+        raise SignatureError("OTHER_KEY", "the opening shows another key than the one that signs")
+    return key
+
+
+def shown_enrolment(said: Said) -> identity_pb2.Enrolment | None:
+    """Return the enrolment that a verified body holds; raises :class:`BodyError` when it does not parse."""
+    if said.header.kind != Kind.ENROLMENT or said.body is None:
+        return None
+    content = parse_content(Kind.ENROLMENT, decode_body(said.body))
+    if not isinstance(content, identity_pb2.Enrolment):
+        raise BodyError("MALFORMED_BODY", "the body holds no enrolment")
+    return content
+
+
+def verify_said(said: Said, key: VerifyingKey) -> None:
+    """Refuse a record that the key did not sign: :class:`SignatureError`."""
+    verify_signature(key, said.id, said.record.signature)
