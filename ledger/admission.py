@@ -3,9 +3,10 @@
 What it says and for when is never a reason to refuse it: an honest chain could wedge. Two nodes that claim one chip are
 both logged. Judged are:
 
-1. who speaks: the key is live, and may say statements of that kind;
+1. who speaks: the key is live, and its author's; what was logged before the key ended may come again, nothing else;
 2. where: the next place of its epoch, or a place that already holds this very statement;
-3. after what: the statement that the place before holds.
+3. after what: the statement that the place before holds;
+4. whether whoever speaks may do what statements of that kind do to keys and time.
 """
 
 from ledger.chains import Chains
@@ -14,14 +15,29 @@ from ledger.refusal import Refusal
 from ledger.screening import Screened
 from protos.stillwatch.statement.v1 import identity_pb2
 from statements.kinds import Kind
+from statements.signing import key_digest
 
 
 def judge(one: Screened, chains: Chains, keyring: Keyring) -> Refusal | int | None:
     """Return why a statement is refused, or the index of the record that holds its place, or ``None``: log it.
 
-    The record at a returned index may hold another statement: whoever calls compares, and :func:`fork` words it.
+    The record at a returned index may hold another statement: whoever calls compares, and :func:`taken` words it.
     """
-    return _refuse_speaker(one, keyring) or _judge_place(one, chains)
+    refusal = _refuse_speaker(one, keyring)
+    if refusal is not None:
+        return refusal
+    place = _judge_place(one, chains)
+    if not keyring.is_live(one.header.key_id):
+        return place if isinstance(place, int) else _ended(one)
+    return _refuse_deed(one, keyring) if place is None else place
+
+
+def taken(one: Screened, chains: Chains, keyring: Keyring) -> Refusal:
+    """Return the refusal of a statement whose place another one holds."""
+    if not keyring.is_live(one.header.key_id):
+        return _ended(one)
+    chain = chains.epoch(one.header.author, one.header.epoch)
+    return fork(one.header.sequence, 0 if chain is None else len(chain.indices))
 
 
 def fork(sequence: int, wanted: int) -> Refusal:
@@ -33,21 +49,24 @@ def fork(sequence: int, wanted: int) -> Refusal:
     )
 
 
+def _ended(one: Screened) -> Refusal:
+    return Refusal(
+        "REVOKED_KEY",
+        f"key {one.header.key_id.hex()} was rotated away or revoked: speak with the key that follows it; "
+        "a node without one is enrolled anew by its party, with a fresh key",
+    )
+
+
 def _refuse_speaker(one: Screened, keyring: Keyring) -> Refusal | None:
     # 1. Who.
     header = one.header
-    if not keyring.is_live(header.key_id):
+    if not keyring.may_appear(header.key_id):
         return Refusal(
             "UNKNOWN_KEY",
             f"key {header.key_id.hex()} is neither pinned by the agreement nor enrolled: have its party enrol it first",
         )
-    if header.kind == Kind.TICK and header.key_id != keyring.ledger:
-        return Refusal("WRONG_AUTHOR", "only this ledger says the time of its log")
-    if isinstance(one.content, identity_pb2.Enrolment):
-        if not keyring.is_party(header.key_id):
-            return Refusal("BAD_ENROLMENT", "only a party of the agreement enrols nodes")
-        if enrolled_digest(one.content) in keyring.pins.by_key:
-            return Refusal("BAD_ENROLMENT", "the agreement pins that key as somebody else's")
+    if keyring.author_of(header.key_id) != header.author:
+        return Refusal("WRONG_AUTHOR", "the author is not the holder of the key")
     return None
 
 
@@ -55,6 +74,10 @@ def _judge_place(one: Screened, chains: Chains) -> Refusal | int | None:
     # 2. Where.
     header = one.header
     chain = chains.epoch(header.author, header.epoch)
+    if chain is not None and chain.key_id != header.key_id:
+        return Refusal(
+            "NOT_AN_OPENING", "the epoch was opened with another key: a new key opens a new epoch"
+        )
     wanted = 0 if chain is None else len(chain.indices)
     if header.sequence > wanted:
         return Refusal(
@@ -74,4 +97,37 @@ def _judge_place(one: Screened, chains: Chains) -> Refusal | int | None:
             f"the statement at sequence {wanted - 1} is {chain.head.hex()}, not the previous one named",
             wanted,
         )
+    return None
+
+
+def _refuse_deed(one: Screened, keyring: Keyring) -> Refusal | None:
+    # 4. What it does.
+    header, content = one.header, one.content
+    if header.kind == Kind.TICK and header.author != keyring.ledger:
+        return Refusal("WRONG_AUTHOR", "only this ledger says the time of its log")
+    if isinstance(content, identity_pb2.Enrolment):
+        return _refuse_enrolment(enrolled_digest(content), header.author, keyring)
+    if isinstance(content, identity_pb2.Rotation):
+        if header.author in {ledger.key_id for ledger in keyring.pins.ledgers}:
+            return Refusal("WRONG_AUTHOR", "a ledger's key is what the agreement pins, for good")
+        if keyring.may_appear(key_digest(content.new_key)):
+            return Refusal(
+                "MALFORMED_BODY", "the rotation's new key is in use, or was: draw a fresh one"
+            )
+    if isinstance(content, identity_pb2.Revocation):
+        author = keyring.author_of(content.key_id)
+        if not keyring.enrolled_by(author, header.author):
+            return Refusal("WRONG_AUTHOR", "a party revokes the keys of nodes that it enrolled")
+    return None
+
+
+def _refuse_enrolment(node: bytes, author: bytes, keyring: Keyring) -> Refusal | None:
+    if not keyring.is_party(author):
+        return Refusal("BAD_ENROLMENT", "only a party of the agreement enrols nodes")
+    if node in keyring.pins.by_key:
+        return Refusal("BAD_ENROLMENT", "the agreement pins that key as somebody else's")
+    if keyring.author_of(node) != node:
+        return Refusal("BAD_ENROLMENT", "that key is the later key of another author")
+    if keyring.may_appear(node) and not keyring.speaks(node):
+        return Refusal("BAD_ENROLMENT", "that node's key was revoked: enrol it with a fresh key")
     return None

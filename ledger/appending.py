@@ -182,7 +182,7 @@ class Appending:
                 for one in request.statements
             ],
             keyring.known,
-            keyring.is_live,
+            keyring.may_appear,
             keyring.pins.digest,
         )
         for one in batch:

@@ -13,10 +13,15 @@ from statements.header import Header
 
 @dataclass(slots=True)
 class Epoch:
-    """One epoch of an author: the index in the log of every sequence, and the id of the newest statement."""
+    """One epoch of an author: the index in the log of every sequence, the id of the newest statement, and the key.
+
+    ``contested``: the log holds a second statement for one of its places.
+    """
 
     indices: "array[int]"
     head: bytes
+    key_id: bytes
+    contested: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,7 @@ class Chains:
         epochs = self._authors.setdefault(header.author, {})
         chain = epochs.get(header.epoch)
         if chain is None:
-            chain = epochs[header.epoch] = Epoch(array("Q"), statement_id)
+            chain = epochs[header.epoch] = Epoch(array("Q"), statement_id, header.key_id)
         chain.indices.append(index)
         chain.head = statement_id
 

@@ -69,7 +69,7 @@ class Reading:
                 )
                 for head in heads
             ],
-            live=self._sequencer.keyring.is_live(request.author),
+            live=self._sequencer.keyring.speaks(request.author),
         )
 
     async def get_checkpoint(

@@ -58,7 +58,7 @@ class Replay:
             (record.header, record.signature, stored)
             for record, stored in zip(records, bundle.bodies, strict=True)
         ]
-        results = screen(batch, keyring.known, keyring.is_live, keyring.pins.digest)
+        results = screen(batch, keyring.known, keyring.may_appear, keyring.pins.digest)
         for record, one in zip(records, results, strict=True):
             refusal = one if isinstance(one, Refusal) else self._admit(one)
             if refusal is not None and record is not _NO_RECORD:
@@ -82,8 +82,8 @@ class Replay:
         verdict = judge(one, self._chains, self._keyring)
         if isinstance(verdict, int):
             return Refusal("FORK", f"record {verdict} holds this place of its chain already")
-        if verdict is None and isinstance(one.content, identity_pb2.Enrolment):
-            self._keyring.enrol(VerifyingKey.from_spki(one.content.node_key))
+        if verdict is None:
+            self._keyring.heed(one.header, one.content)
         return verdict
 
     def _judge_founding(self, one: Screened) -> Refusal | None:

@@ -16,13 +16,12 @@ from statements.enrolment import verify_enrolment
 from statements.errors import BodyError, HeaderError, SignatureError
 from statements.header import Header, decode_header
 from statements.kinds import PUBLIC, SEALABLE, Kind, parse_content
+from statements.rotation import verify_revocation, verify_rotation
 from statements.signing import VerifyingKey, key_digest, statement_id, verify_batch
 
 UNSUPPORTED = frozenset(
     {
         Kind.ACTIVATION,
-        Kind.ROTATION,
-        Kind.REVOCATION,
         Kind.CONTENT_KEY,
         Kind.FOREIGN_CHECKPOINT,
     }
@@ -60,8 +59,9 @@ def screen(
 ) -> list[Screened | Refusal]:
     """Judge each (header, signature, stored body) of a batch, in order.
 
-    ``may_appear`` says whether a key is live: pinned, or enrolled. A key that this very batch enrols counts too;
-    whether the enrolment itself is logged is decided later. ``agreement`` is the digest.
+    ``may_appear`` says whether a key is pinned, enrolled or rotated to, if only once: what was logged before its end
+    may be sent again. A key that this very batch enrols or rotates to counts too; whether that is logged is decided
+    later, as is whose key it is. ``agreement`` is the digest.
     """
     results: list[Screened | Refusal | None] = [None] * len(batch)
     formed: list[tuple[int, _Formed, VerifyingKey]] = []
@@ -76,6 +76,10 @@ def screen(
             key = _key_of(one, known, shown)
             if isinstance(one.content, identity_pb2.Enrolment):
                 enrolled.add(_enrolled_key(one, agreement))
+            elif isinstance(one.content, identity_pb2.Rotation):
+                enrolled.add(_successor(one.content, parsed))
+            elif isinstance(one.content, identity_pb2.Revocation):
+                _check_revocation(one.content)
         except Refused as refused:
             results[position] = refused.refusal
             continue
@@ -136,8 +140,6 @@ def _key_of(one: _Formed, known: KnownKeys, shown: dict[bytes, VerifyingKey]) ->
                 raise Refused("MALFORMED_BODY", f"the opening's key: {error}") from None
     if key is None:
         raise _unknown(header)
-    if header.author != header.key_id:
-        raise Refused("WRONG_AUTHOR", "the author is not the holder of the key")
     return key
 
 
@@ -161,3 +163,17 @@ def _enrolled_key(one: _Formed, agreement: bytes) -> bytes:
         return verify_enrolment(one.content, one.header.author, agreement).key_id
     except (BodyError, SignatureError) as error:
         raise Refused("BAD_ENROLMENT", str(error)) from None
+
+
+def _successor(message: identity_pb2.Rotation, header: Header) -> bytes:
+    try:
+        return verify_rotation(message, header.author, header.key_id).key_id
+    except SignatureError as error:
+        raise Refused("MALFORMED_BODY", f"the rotation's new key: {error}") from None
+
+
+def _check_revocation(message: identity_pb2.Revocation) -> None:
+    try:
+        verify_revocation(message)
+    except BodyError as error:
+        raise Refused(error.reason, str(error)) from None

@@ -7,29 +7,27 @@ group the journal is asked what it holds after all: a commit whose answer was lo
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Self
 
 from google.protobuf.message import Message
 
-from ledger.admission import fork, judge
+from ledger.admission import judge, taken
 from ledger.chains import Chains, Head
 from ledger.errors import JournalError
 from ledger.journal.interface import Entry, Journal, Leaf
-from ledger.keyring import Keyring
+from ledger.keyring import TEACHING, Keyring, Undo
 from ledger.refusal import Refusal
 from ledger.screening import Screened
-from protos.stillwatch.statement.v1 import identity_pb2
 from statements.author import NOTHING, Author, Seen, Statement
 from statements.body import SALT_LENGTH
 from statements.clock import Clock
 from statements.header import HEADER_LENGTH, Header, decode_header
-from statements.kinds import Kind
 from statements.record import Record, decode_record, encode_record
-from statements.signing import SigningKey, VerifyingKey, statement_id
+from statements.signing import SigningKey, statement_id
 
 Draw = Callable[[int], bytes]
 """Draws that many random bytes."""
-_TEACHING = frozenset({int(Kind.OPENING), int(Kind.ENROLMENT)})
 _HEADER_AT = slice(3, 3 + HEADER_LENGTH)
 _NEAR = 64
 """Leaves that are this near to one another are read at once."""
@@ -61,7 +59,7 @@ class _Group:
     first: int
     old: Mapping[int, Leaf]
     entries: list[Entry] = field(default_factory=list)
-    undo: list[Header | bytes] = field(default_factory=list)
+    undo: list[Undo] = field(default_factory=list)
 
 
 class Sequencer:
@@ -88,7 +86,7 @@ class Sequencer:
         for record, held in self._journal.leaves(self.size, self._journal.size()):
             logged = decode_record(record)
             header = decode_header(logged.header)
-            if header.kind in _TEACHING and held:
+            if header.kind in TEACHING and held:
                 self._learn(header, logged)
             self._chains.push(header, self.size, statement_id(logged.header))
             self._newest_ms = max(self._newest_ms, logged.logged_at_ms)
@@ -153,8 +151,7 @@ class Sequencer:
             return verdict
         if _leaf(verdict, group)[0][_HEADER_AT] == one.statement.header:
             return _Held(verdict)
-        chain = self._chains.epoch(one.header.author, one.header.epoch)
-        return fork(one.header.sequence, 0 if chain is None else len(chain.indices))
+        return taken(one, self._chains, self.keyring)
 
     def _stage(self, one: Screened, group: _Group, now_ms: int) -> _Held:
         index = group.first + len(group.entries)
@@ -162,11 +159,10 @@ class Sequencer:
         record = encode_record(Record(statement.header, statement.signature, now_ms))
         group.entries.append((record, statement.stored or None))
         self._chains.push(one.header, index, one.id)
-        group.undo.append(one.header)
-        if isinstance(one.content, identity_pb2.Enrolment):
-            key = VerifyingKey.from_spki(one.content.node_key)
-            if self.keyring.enrol(key):
-                group.undo.append(key.key_id)
+        group.undo.append(partial(self._chains.pop, one.header))
+        undo = self.keyring.heed(one.header, one.content)
+        if undo is not None:
+            group.undo.append(undo)
         return _Held(index)
 
     def _commit(self, group: _Group, now_ms: int) -> None:
@@ -177,10 +173,7 @@ class Sequencer:
         except JournalError:
             self._doubtful = True
             for step in reversed(group.undo):
-                if isinstance(step, Header):
-                    self._chains.pop(step)
-                else:
-                    self.keyring.expel(step)
+                step()
             raise
         self.size = group.first + len(group.entries)
         self._newest_ms = now_ms

@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from statements.kinds import Kind
 from statements.signing import VerifyingKey, verify_batch
 from verifier.evidence.records import Bools, Int64, Records
 from verifier.mirror.prefix import LogPrefix
+
+FOREVER: Final = 2**62
+"""No log holds so many records."""
 
 
 class Contradiction(Enum):
@@ -55,8 +59,8 @@ class Chains:
 
     ``authentic`` says of each row whether its author said it, there, in the branch that was logged first.
     ``forged`` are rows whose signature is not their author's; ``strangers`` those of keys that nobody made live;
-    ``repeated`` those that repeat a row before: three things that an honest ledger does not log. ``epochs`` counts
-    each author's openings.
+    ``ended`` those that were logged after their key was rotated away or revoked; ``repeated`` those that repeat a row
+    before: four things that an honest ledger does not log. ``epochs`` counts each author's openings.
     """
 
     authentic: Bools
@@ -64,16 +68,23 @@ class Chains:
     gaps: tuple[ChainGap, ...]
     forged: tuple[int, ...]
     strangers: tuple[int, ...]
+    ended: tuple[int, ...]
     repeated: tuple[int, ...]
     epochs: Mapping[bytes, int]
 
 
 @dataclass(frozen=True, slots=True)
 class LiveKey:
-    """A key that may speak, and the index in the log from which on; -1: from the start."""
+    """A key that may speak, for whom, and between which indices of the log.
+
+    What it says counts after ``from_index`` (-1: from the start) and up to ``until_index``, at which it was rotated
+    away or revoked.
+    """
 
     key: VerifyingKey
+    author: bytes
     from_index: int
+    until_index: int = FOREVER
 
 
 def follow_chains(
@@ -81,8 +92,8 @@ def follow_chains(
 ) -> Chains:
     """Return what the chains of a log show.
 
-    ``keys`` are by author. ``verified`` says which rows' signatures were verified singly: of every row that is not a
-    summary it is the answer, of summaries it is ignored. ``prefix`` is the log whose records these are.
+    ``keys`` are by their digests. ``verified`` says which rows' signatures were verified singly: of every row that is
+    not a summary it is the answer, of summaries it is ignored. ``prefix`` is the log whose records these are.
     """
     return _Follower(records, keys, verified, prefix).run()
 
@@ -103,6 +114,7 @@ class _Follower:
         self.gaps: list[ChainGap] = []
         self.forged: list[int] = []
         self.strangers: list[int] = []
+        self.ended: list[int] = []
         self.repeated: list[int] = []
 
     def run(self) -> Chains:
@@ -134,6 +146,7 @@ class _Follower:
             gaps=tuple(sorted(self.gaps, key=lambda gap: gap.row)),
             forged=tuple(sorted(set(self.forged))),
             strangers=tuple(sorted(self.strangers)),
+            ended=tuple(sorted(self.ended)),
             repeated=tuple(sorted(self.repeated)),
             epochs={
                 author: len([row for row in rows if row not in wrong])
@@ -142,14 +155,16 @@ class _Follower:
         )
 
     def _lived(self, rows: Int64, author: bytes) -> Int64:
-        """Return the rows that were logged once the author's key was live; the others are strangers'."""
-        live = self.keys.get(author)
-        if live is None:
+        """Return the rows that were logged while their key was the author's, and live."""
+        live = self.keys.get(self.records.text("key_id", int(rows[0])))
+        if live is None or live.author != author:
             self.strangers += rows.tolist()
             return rows[:0]
-        lived: Bools = self.records.index[rows] > live.from_index
-        self.strangers += rows[~lived].tolist()
-        return rows[lived]
+        index = self.records.index[rows]
+        early, late = index <= live.from_index, index > live.until_index
+        self.strangers += rows[early].tolist()
+        self.ended += rows[late].tolist()
+        return rows[~(early | late)]
 
     def _broken(self, order: Int64, edges: Int64) -> Bools:
         """Return which chains are not 0, 1, 2, … each after the one before."""
@@ -177,7 +192,7 @@ class _Follower:
         """Verify signatures of summaries, and note those that hold."""
         records = self.records
         failures = verify_batch(
-            [self.keys[records.text("author", row)].key for row in rows],
+            [self.keys[records.text("key_id", row)].key for row in rows],
             [records.ids[row] for row in rows],
             [records.signature(row) for row in rows],
         )

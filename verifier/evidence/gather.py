@@ -7,6 +7,7 @@
 4. Chains are followed: they authenticate the summaries.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -30,6 +31,7 @@ from statements.signing import VerifyingKey, key_digest, verify_signature
 from verifier.agreement.model import Agreement
 from verifier.evidence.chains import Chains, LiveKey, follow_chains
 from verifier.evidence.errors import EvidenceError
+from verifier.evidence.keys import KeyLives, Places
 from verifier.evidence.records import Bools, Records, read_records
 from verifier.evidence.statement import (
     EnrolledNode,
@@ -57,7 +59,7 @@ class Evidence:
 
     ``said`` are the statements of those whom the agreement pins, in log order; ``nodes``, ``openings`` and
     ``inventories`` what parties and nodes said of nodes. Summaries stay in ``records``: those that
-    ``chains.authentic`` names. ``faults`` are the ledger's.
+    ``chains.authentic`` names. ``keys`` are those that ever could speak, by digest. ``faults`` are the ledger's.
     """
 
     prefix: LogPrefix = field(repr=False)
@@ -68,6 +70,7 @@ class Evidence:
     nodes: tuple[EnrolledNode, ...]
     openings: tuple[NodeOpening, ...]
     inventories: tuple[NodeInventory, ...]
+    keys: Mapping[bytes, LiveKey] = field(repr=False)
     faults: tuple[Fault, ...]
 
     @property
@@ -115,6 +118,7 @@ class _Gatherer:
         self.keys: dict[bytes, LiveKey] = {}
         self.enrolled: dict[tuple[bytes, str], EnrolledNode] = {}
         self.verified: Bools = np.zeros(len(self.records), dtype=np.bool_)
+        self.places = Places(self.records)
         self.spoken: list[_Spoken] = []
         self.faults = [
             Fault("NOT_A_RECORD", index, f"the leaf at {index} is refused: {why}")
@@ -153,6 +157,7 @@ class _Gatherer:
                 for one in self.spoken
                 if isinstance(one.message, inventory_pb2.Inventory)
             ),
+            keys=self.keys,
             faults=tuple(sorted(self.faults, key=lambda fault: fault.index)),
         )
 
@@ -204,19 +209,23 @@ class _Gatherer:
 
     def _hear(self, row: int) -> None:
         content = self._content(row)
-        author = self.records.text("author", row)
-        if isinstance(content, identity_pb2.Opening):
+        author, key_id = self.records.text("author", row), self.records.text("key_id", row)
+        if isinstance(content, identity_pb2.Opening) and key_id == author:
             self._show_key(row, author, content)
-        live = self.keys.get(author)
+        live = self.keys.get(key_id)
         if live is None:
             if row:  # leaf 0 precedes the opening that shows its key
                 return  # a stranger's: told with the chains
+        elif live.author != author or self.records.index[row] > live.until_index:
+            return  # somebody else's key, or one that had ended: told with the chains
         elif not self._signed(row, live.key):
             return
         if content is None:
             return
         if isinstance(content, identity_pb2.Enrolment):
             self._enrol(row, author, content)
+        elif isinstance(content, identity_pb2.Rotation | identity_pb2.Revocation):
+            self._end_key(row, content)
         self.spoken.append(_Spoken(row, Kind(int(self.records.kind[row])), author, content))
         if isinstance(content, identity_pb2.Opening) and row and not self.verified[0]:
             self._verify_first(author)
@@ -239,7 +248,7 @@ class _Gatherer:
         if key_digest(opening.key) != author:
             return
         try:
-            self.keys[author] = LiveKey(VerifyingKey.from_spki(opening.key), -1)
+            self.keys[author] = LiveKey(VerifyingKey.from_spki(opening.key), author, -1)
         except SignatureError as error:
             self._fault("MALFORMED_BODY", row, f"the opening's key: {error}")
 
@@ -257,7 +266,7 @@ class _Gatherer:
             self._fault("BAD_ENROLMENT", row, "a node's key is pinned as somebody else's")
             return
         index = int(self.records.index[row])
-        self.keys.setdefault(key.key_id, LiveKey(key, index))
+        self.keys.setdefault(key.key_id, LiveKey(key, key.key_id, index))
         from_ms = enrolment.accounted_from if enrolment.HasField("accounted_from") else None
         model = enrolment.chip_model if enrolment.HasField("chip_model") else None
         fresh = EnrolledNode(
@@ -273,6 +282,19 @@ class _Gatherer:
         )
         known = self.enrolled.get((key.key_id, party.id))
         self.enrolled[key.key_id, party.id] = fresh if known is None else _merged(known, fresh)
+
+    def _end_key(self, row: int, message: identity_pb2.Rotation | identity_pb2.Revocation) -> None:
+        header, index = self.records.header(row), int(self.records.index[row])
+        if self.places.is_taken(row, self.keys):
+            return  # of a branch that was logged second: it proves a fork, and does nothing else
+        lives = KeyLives(self.keys, self.pins, self.enrolled)
+        try:
+            if isinstance(message, identity_pb2.Rotation):
+                lives.rotate(header, index, message)
+            else:
+                lives.revoke(header, index, message)
+        except (BodyError, SignatureError) as error:
+            self._fault(error.reason, row, str(error))
 
     def _time(self) -> LogTime:
         ticks: list[Tick] = []
@@ -307,6 +329,7 @@ class _Gatherer:
         for reason, rows, words in (
             ("BAD_SIGNATURE", chains.forged, "is not signed by its author"),
             ("UNKNOWN_KEY", chains.strangers, "is by a key that nobody made live before it"),
+            ("REVOKED_KEY", chains.ended, "is by a key that was rotated away or revoked before it"),
             ("LOGGED_TWICE", chains.repeated, "was logged before"),
         ):
             for row in rows[:_MOST_TOLD]:

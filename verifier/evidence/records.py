@@ -129,7 +129,6 @@ def read_records(entries: Sequence[bytes]) -> Records:
     told["its numbers are beyond what a log can hold"] = (table["sequence"] > _MOST) | (
         table["logged_at"] > _MOST
     )
-    told["its author does not hold its key"] = table["author"] != table["key_id"]
     bad = np.zeros(len(kept), dtype=np.bool_)
     for why, rows in told.items():
         refused += [(int(places[row]), why) for row in np.flatnonzero(rows & ~bad)]
@@ -159,11 +158,12 @@ def _ids(entries: Sequence[bytes]) -> tuple[bytes, ...]:
 
 
 def _chains(table: NDArray[np.void]) -> Int64:
-    """Return the number of each row's (author, epoch); the key is the author's in this version."""
-    width = 32 + 16
+    """Return the number of each row's (author, key, epoch)."""
+    width = 32 + 32 + 16
     whole = np.empty((len(table), width), dtype=np.uint8)
     whole[:, :32] = np.ascontiguousarray(table["author"]).view(np.uint8).reshape(-1, 32)
-    whole[:, 32:] = np.ascontiguousarray(table["epoch"]).view(np.uint8).reshape(-1, 16)
+    whole[:, 32:64] = np.ascontiguousarray(table["key_id"]).view(np.uint8).reshape(-1, 32)
+    whole[:, 64:] = np.ascontiguousarray(table["epoch"]).view(np.uint8).reshape(-1, 16)
     data = whole.tobytes()
     numbers: dict[bytes, int] = {}
     return np.array(

@@ -53,13 +53,14 @@ def test_a_key_that_is_neither_pinned_nor_enrolled_is_refused(cast: Cast, book: 
     assert book.reason(stranger, stranger.open()) == "UNKNOWN_KEY"
 
 
-def test_an_enrolled_key_speaks_and_an_expelled_one_does_not(cast: Cast, book: Book) -> None:
-    said, (node,) = cast.enrolled()
-    book.log(*said)
-    opening = node.open()
-    assert book.judge(node, opening) is None
-    book.keyring.expel(node.key.key_id)
-    assert book.reason(node, opening) == "UNKNOWN_KEY"
+def test_an_author_other_than_the_holder_of_the_key_is_refused(cast: Cast, book: Book) -> None:
+    said = cast.party.open()
+    header = dataclasses.replace(decode_header(said.header), author=cast.evaluator_key.key_id)
+    verdict = judge(
+        dataclasses.replace(screened(cast.party, said), header=header), book.chains, book.keyring
+    )
+    assert isinstance(verdict, Refusal)
+    assert verdict.reason == "WRONG_AUTHOR"
 
 
 def test_a_gap_is_answered_with_the_sequence_wanted(cast: Cast, book: Book) -> None:

@@ -40,9 +40,14 @@ def test_an_enrolment_makes_a_key_live_and_known_at_once(cast: Cast) -> None:
 
 def test_an_enrolment_that_did_not_last_leaves_no_key_behind(cast: Cast) -> None:
     keyring, node = cast.keyring(), cast.person()
-    assert keyring.enrol(node.key.verifying_key())
-    assert not keyring.enrol(node.key.verifying_key()), "a second time makes nothing fresh"
-    keyring.expel(node.key.key_id)
+    party = cast.party_key.key_id
+    undo = keyring.enrol(node.key.verifying_key(), party)
+    again = keyring.enrol(node.key.verifying_key(), party)
+    again()
+    assert keyring.is_live(node.key.key_id), "a second time makes nothing fresh"
+    assert keyring.enrolled_by(node.key.key_id, party)
+    undo()
+    assert not keyring.enrolled_by(node.key.key_id, party)
     assert not keyring.is_live(node.key.key_id)
     assert keyring.known(node.key.key_id) is None
 
