@@ -5,6 +5,7 @@
     StatementError
     ├── HeaderError       a header is not the one layout of its version
     ├── BodyError         a body does not have its digest, or does not parse
+    ├── SealError         a sealed body or content key does not open
     ├── RecordError       a leaf is not a record
     ├── SignatureError    a signature is malformed, malleable or does not verify
     ├── KeyFileError      a key file is missing, readable by others, or not a key
@@ -32,6 +33,10 @@ class HeaderError(StatementError):
 
 class BodyError(StatementError):
     """A body does not have its digest, or does not parse."""
+
+
+class SealError(StatementError):
+    """A sealed body or content key does not open, or not to what was named."""
 
 
 class RecordError(StatementError):

@@ -7,9 +7,10 @@ import hashlib
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
+from statements.disclosure import Disclosures, read_disclosures
 from statements.errors import PinsError
 from tlog.errors import PolicyError
 from tlog.policy import Policy, parse_policy
@@ -60,6 +61,7 @@ class Pins:
     window_ms: int
     late_grace_ms: int
     tick_ms: int
+    disclosures: Disclosures = field(default_factory=Disclosures)
 
     @property
     def policy(self) -> Policy:
@@ -128,6 +130,7 @@ def read_pins(text: bytes) -> Pins:
         window_ms=_duration(windows, "length"),
         late_grace_ms=_duration(windows, "late_grace"),
         tick_ms=_duration(windows, "tick"),
+        disclosures=read_disclosures(tree),
     )
 
 

@@ -167,7 +167,6 @@ class Agreement:
     obligations: tuple[Obligation, ...]
     false_alarms_per_party_year: float
     chip_table: bytes | None
-    summaries_public: bool
 
     def party(self, party_id: str) -> Party | None:
         """Return a party by its id, or ``None``."""

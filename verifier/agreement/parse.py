@@ -97,7 +97,6 @@ def parse_agreement(text: bytes) -> Agreement:
             if document.agreement.chip_table
             else None
         ),
-        summaries_public=document.disclosure.summaries == "public",
     )
 
 

@@ -196,10 +196,27 @@ class BudgetTable(Table):
     false_alarms_per_party_year: Annotated[float, Field(gt=0, le=1)]
 
 
-class DisclosureTable(Table):
-    """``[disclosure]``."""
+class ReaderTable(Table):
+    """A row of ``disclosure.classes.readers``."""
 
-    summaries: Literal["public"]
+    id: Id
+    key: Annotated[str, Field(pattern=r"^x25519:[0-9a-f]{64}$")]
+
+
+class DisclosureClassTable(Table):
+    """``[[disclosure.classes]]``."""
+
+    id: Id
+    readers: Annotated[list[ReaderTable], Field(min_length=1, max_length=64)]
+
+
+class DisclosureTable(Table):
+    """``[disclosure]``: ``public``, or the id of a class, for each kind of statement that may be sealed."""
+
+    summaries: Id = "public"
+    meter_readings: Id = "public"
+    responses: Id = "public"
+    classes: Annotated[list[DisclosureClassTable], Field(max_length=16)] = []
 
 
 class Document(Table):
@@ -222,7 +239,7 @@ class Document(Table):
     membership: MembershipTable
     obligations: Annotated[list[ObligationTable], Field(min_length=1, max_length=100)]
     budget: BudgetTable
-    disclosure: DisclosureTable = DisclosureTable(summaries="public")
+    disclosure: DisclosureTable = DisclosureTable()
 
 
 def read_document(text: bytes) -> Document:

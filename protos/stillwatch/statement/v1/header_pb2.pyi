@@ -144,8 +144,10 @@ class _DisclosureEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Disclosure
     summaries, meter readings and responses are never pruned.
     """
     DISCLOSURE_CLASS_1: _Disclosure.ValueType  # 2
-    """The members of the agreement's first disclosure class; the n-th class has
-    the value n + 1. No value above 1 is accepted by this version.
+    """The readers of the agreement's first disclosure class; the n-th class has
+    the value n + 1. Summaries, meter readings and responses alone may have a
+    value above 1, and only that of the class that the agreement names for
+    their kind.
     """
 
 class Disclosure(_Disclosure, metaclass=_DisclosureEnumTypeWrapper):
@@ -158,8 +160,10 @@ DISCLOSURE_PUBLIC: Disclosure.ValueType  # 1
 summaries, meter readings and responses are never pruned.
 """
 DISCLOSURE_CLASS_1: Disclosure.ValueType  # 2
-"""The members of the agreement's first disclosure class; the n-th class has
-the value n + 1. No value above 1 is accepted by this version.
+"""The readers of the agreement's first disclosure class; the n-th class has
+the value n + 1. Summaries, meter readings and responses alone may have a
+value above 1, and only that of the class that the agreement names for
+their kind.
 """
 Global___Disclosure: _TypeAlias = Disclosure  # noqa: Y015
 

@@ -276,33 +276,51 @@ Global___Revocation: _TypeAlias = Revocation  # noqa: Y015
 
 @_typing.final
 class ContentKey(_message.Message):
-    """ContentKey discloses a day's content key of one author to a disclosure class."""
+    """ContentKey discloses a day's content key of one author to a disclosure class.
+    Its body is public, and is logged before the first body that the key seals.
+    A later one of the same author, day and class replaces it from its index on.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     DAY_FIELD_NUMBER: _builtins.int
     SEALED_FIELD_NUMBER: _builtins.int
+    DISCLOSURE_FIELD_NUMBER: _builtins.int
+    COMMITMENT_FIELD_NUMBER: _builtins.int
     day: _builtins.int
-    """First day for which the key seals bodies, as days since 1970-01-01. Absent:
-    refused.
+    """Day whose bodies the key seals, as days since 1970-01-01: those whose
+    periods start on it. Absent: refused.
+    """
+    disclosure: _builtins.int
+    """The class, a value of Disclosure above 1. Absent: refused."""
+    commitment: _builtins.bytes
+    """SHA-256 of "stillwatch content key commitment v1\\n", the author, day and
+    class, each as a big-endian uint32, and the content key; 32 bytes.
     """
     @_builtins.property
     def sealed(self) -> _containers.RepeatedCompositeFieldContainer[Global___SealedKey]:
-        """The content key, sealed by HPKE to each reader."""
+        """The content key, sealed by HPKE to each reader of the class, each once."""
 
     def __init__(
         self,
         *,
         day: _builtins.int | None = ...,
         sealed: _abc.Iterable[Global___SealedKey] | None = ...,
+        disclosure: _builtins.int | None = ...,
+        commitment: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_day", b"_day", "day", b"day"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_day", b"_day", "_disclosure", b"_disclosure", "day", b"day", "disclosure", b"disclosure"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_day", b"_day", "day", b"day", "sealed", b"sealed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_day", b"_day", "_disclosure", b"_disclosure", "commitment", b"commitment", "day", b"day", "disclosure", b"disclosure", "sealed", b"sealed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__day: _TypeAlias = _typing.Literal["day"]  # noqa: Y015
     _WhichOneofArgType__day: _TypeAlias = _typing.Literal["_day", b"_day"]  # noqa: Y015
+    _WhichOneofReturnType__disclosure: _TypeAlias = _typing.Literal["disclosure"]  # noqa: Y015
+    _WhichOneofArgType__disclosure: _TypeAlias = _typing.Literal["_disclosure", b"_disclosure"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__day) -> _WhichOneofReturnType__day | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__disclosure) -> _WhichOneofReturnType__disclosure | None: ...
 
 Global___ContentKey: _TypeAlias = ContentKey  # noqa: Y015
 
@@ -317,7 +335,9 @@ class SealedKey(_message.Message):
     reader: _builtins.bytes
     """SHA-256 of the SPKI DER of the reader's key; 32 bytes."""
     sealed: _builtins.bytes
-    """HPKE encapsulated key followed by ciphertext."""
+    """HPKE encapsulated key followed by ciphertext: DHKEM(X25519, HKDF-SHA256),
+    HKDF-SHA256, AES-256-GCM, base mode; 80 bytes.
+    """
     def __init__(
         self,
         *,
