@@ -52,7 +52,7 @@ def main(wanted: list[str]) -> int:
             figure["name"],
             f"{figure['value']:,.0f} {unit}",
             f"{figure['reference_value']:,.0f}",
-            f"{figure['ratio']:.2f}",
+            f"{figure['ratio']:.3g}",
             f"{figure['required']:g}",
             f"{figure['reach']:g}",
             "busy" if busy else "yes" if figure["met"] else "no",
