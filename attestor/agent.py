@@ -8,22 +8,23 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
 from attestor.backoff import Backoff, Patience
-from attestor.chain import Chain, Draw
+from attestor.chain import Chain, Draw, signs
 from attestor.config import AgentConfig
 from attestor.errors import AttestorError, SpoolError
 from attestor.log_view import LogView
 from attestor.node import Node, Windows
 from attestor.sampler import NodeSampler, Poller
-from attestor.spool import Spool
+from attestor.spool import Spool, Spooled
 from attestor.uplink import Ledger, Uplink, newest_logged
 from attestor.uploader import Uploader
+from statements.author import Statement
 from statements.clock import Clock
 from statements.errors import SubmissionError
 from statements.log_trust import LogTrust
@@ -75,6 +76,7 @@ class Agent:
         self._jitter = jitter
         self._monotonic = monotonic
         self._stopping = threading.Event()
+        self._inherited: dict[bytes, tuple[bytes, list[Statement]]] = {}
         self._tell_at = monotonic() + _TELL_EVERY_S
         self._asking = Patience(Backoff(0.1, 10.0, jitter))
         self._spooling = Patience(Backoff(0.2, 10.0, jitter))
@@ -91,6 +93,7 @@ class Agent:
                         agreement=config.pins.digest,
                         software=SOFTWARE,
                         draw=draw,
+                        author=node.author,
                     ),
                     window_ms=window_ms,
                     now_ms=clock.now_ms(),
@@ -189,6 +192,7 @@ class Agent:
             uploader.start()  # not before: the ledger's client is one thread's at a time
 
         def spool() -> None:
+            self._restate_inherited()
             self._reopen()
             if self._spool():
                 uploader.wake()
@@ -215,8 +219,34 @@ class Agent:
         what is logged of it, or a lost spool would look like a first start. Its windows wait in memory.
         """
         for node in self.nodes:
-            if node.chain.waiting:
+            if not node.chain.waiting:
+                continue
+            unlogged = node.spool.unlogged(node.author, 1_000_000)
+            if unlogged and not signs(node.chain.key, unlogged[-1].statement):
+                self._inherit(node, unlogged)
+            else:
                 node.chain.begin(self._previous(node))
+
+    def _inherit(self, node: Node, unlogged: Sequence[Spooled]) -> None:
+        """Go on after the node's last key, and take up what that left unlogged: the ledger takes it no more."""
+        heads = self._ledger.author(node.author)
+        newest = newest_logged(heads)
+        lost = [
+            item.statement
+            for item in unlogged
+            if not any(h.epoch == item.epoch and h.sequence >= item.sequence for h in heads)
+        ]
+        self._inherited[node.author] = newest, lost
+        self._uplink.hold(node.author)
+        node.chain.begin(newest)
+
+    def _restate_inherited(self) -> None:
+        """Say again what another key left, once it is known what to say of the node."""
+        for node in self.nodes:
+            if node.author in self._inherited and (
+                node.windows.life.telemetry or node.chain.pending
+            ):
+                node.chain.reopen(*self._inherited.pop(node.author))
 
     def _previous(self, node: Node) -> bytes:
         own = node.spool.head(node.author)

@@ -80,13 +80,32 @@ def restate(statements: Iterable[Statement]) -> tuple[list[Saying], int]:
     return sayings, lost
 
 
+def signs(key: SigningKey, statement: Statement) -> bool:
+    """Return whether a statement names that key as the one that signs it."""
+    try:
+        return decode_header(statement.header).key_id == key.key_id
+    except HeaderError:
+        return False
+
+
 class Chain:
-    """The chain of the node that holds ``key``, for logs and agreement as its openings name them."""
+    """The chain of the node that holds ``key``, for logs and agreement as its openings name them.
+
+    ``author`` is the digest of the node's first key, when ``key`` is a later one.
+    """
 
     def __init__(
-        self, key: SigningKey, *, origin: str, agreement: bytes, software: str, draw: Draw
+        self,
+        key: SigningKey,
+        *,
+        origin: str,
+        agreement: bytes,
+        software: str,
+        draw: Draw,
+        author: bytes | None = None,
     ) -> None:
         self.key = key
+        self.author = author or key.key_id
         self._origin = origin
         self._agreement = agreement
         self._software = software
@@ -153,7 +172,7 @@ class Chain:
         said: list[tuple[Author, Statement]] = []
         if author is None:
             newest = self._author.previous if self._author is not None else self._previous
-            author = Author.opening(self.key, self._draw(EPOCH_LENGTH), newest)
+            author = Author.opening(self.key, self._draw(EPOCH_LENGTH), newest, self.author)
             opening = identity_pb2.Opening(
                 key=self.key.spki,
                 logs=[self._origin],

@@ -20,6 +20,7 @@ from attestor.observe import observe
 from attestor.output import Json, as_text, output_option, printable, show
 from attestor.preview import Preview
 from attestor.recording import RecordingReader
+from attestor.rotate import rotate
 from attestor.settings import Settings, parse_instant
 from attestor.sources.registry import Opener, configure
 from attestor.waiting import WatchedClock
@@ -80,6 +81,7 @@ def _as_words(_logger: object, level: str, event: MutableMapping[str, object]) -
 
 
 agent.add_command(enrol)
+agent.add_command(rotate)
 
 
 @agent.command()
@@ -197,7 +199,13 @@ def preview(
         raise ConfigError("UNKNOWN_NODE", f"{config_path}: no such node; there are {listed}")
     shown: list[Json] = [
         _observe(
-            node.name, node.sources, key=node.key, seconds=seconds, start_ms=start_ms, config=config
+            node.name,
+            node.sources,
+            key=node.key,
+            seconds=seconds,
+            start_ms=start_ms,
+            config=config,
+            author=node.author,
         ).as_json()
         for node in chosen
     ]
@@ -215,6 +223,7 @@ def _observe(
     seconds: int,
     start_ms: int | None,
     config: AgentConfig | None = None,
+    author: bytes | None = None,
 ) -> Preview:
     return observe(
         name,
@@ -225,4 +234,5 @@ def _observe(
         start_ms=start_ms,
         origin=config.log.origin if config else "",
         agreement=config.pins.digest if config else bytes(32),
+        author=author,
     )

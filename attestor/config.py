@@ -23,7 +23,7 @@ from attestor.settings import Settings
 from attestor.sources.registry import Opener, configure
 from statements.clock import REHEARSAL_PREFIX
 from statements.errors import StatementError
-from statements.keys import read_signing_key
+from statements.keys import read_author, read_signing_key
 from statements.pins import LedgerPin, Pins, read_pins
 from statements.signing import SigningKey
 
@@ -32,13 +32,17 @@ _SHORTEST_MS, _LONGEST_MS = 1_000, 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class NodeConfig:
-    """One node: name, key and its file, spool file, and its sources by kind."""
+    """One node: name, key and its file, spool file, and its sources by kind.
+
+    ``author`` is the digest of its first key, when ``key`` is a later one.
+    """
 
     name: str
     key: SigningKey
     key_path: Path
     spool: Path
     sources: tuple[tuple[str, Opener], ...]
+    author: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,7 @@ def _node(settings: Settings, default_spool: Path | None, log: LedgerPin, pins: 
     try:
         key_path = settings.path("key")
         key = read_signing_key(key_path)
+        author = read_author(key_path, key)
     except StatementError as error:
         raise ConfigError(error.reason, f"{settings.where}: {error}") from error
     sources: list[tuple[str, Opener]] = []
@@ -94,7 +99,7 @@ def _node(settings: Settings, default_spool: Path | None, log: LedgerPin, pins: 
             )
         sources.append((kind, opener))
     settings.finish()
-    return NodeConfig(name, key, key_path, own or default_spool or Path(), tuple(sources))
+    return NodeConfig(name, key, key_path, own or default_spool or Path(), tuple(sources), author)
 
 
 def read_config(path: Path) -> AgentConfig:

@@ -23,7 +23,7 @@ from attestor.output import Json, output_option, show
 from attestor.settings import parse_instant
 from statements.clock import parse_clock
 from statements.errors import SubmissionError
-from statements.keys import read_signing_key
+from statements.keys import read_author, read_signing_key
 from statements.ledger_client import LedgerClient
 from statements.publication import publish
 from statements.signing import key_digest
@@ -146,7 +146,7 @@ def sign(
     pins = read_agreement(agreement_path)
     log = choose_log(pins, origin)
     clock = parse_clock(clock_text, log.origin)
-    party = read_signing_key(party_key).key_id
+    party = read_author(party_key, read_signing_key(party_key))
     from_ms = None if accounted_from is None else parse_instant(accounted_from, "--accounted-from")
     unused = {token_digest(token) for token in tokens}
     verified = []

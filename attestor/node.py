@@ -141,4 +141,4 @@ class Node:
     @property
     def author(self) -> bytes:
         """The node's id; 32 bytes."""
-        return self.windows.chain.key.key_id
+        return self.windows.chain.author

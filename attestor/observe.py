@@ -26,10 +26,11 @@ def observe(
     start_ms: int | None = None,
     origin: str = "",
     agreement: bytes = bytes(32),
+    author: bytes | None = None,
 ) -> Preview:
     """Return what the node would say of one window of ``length_ms``, starting now or at ``start_ms``.
 
-    The statements are signed with ``key`` as they would be, and go nowhere.
+    The statements are signed with ``key`` as they would be, and go nowhere; ``author`` as for :class:`Chain`.
     Raises SourceError when a source cannot be opened.
     """
     sampler = NodeSampler(name, sources, length_ms)
@@ -53,7 +54,12 @@ def observe(
     else:
         sampler.poll(end, due_only=False)
     chain = Chain(
-        key, origin=origin, agreement=agreement, software=SOFTWARE, draw=secrets.token_bytes
+        key,
+        origin=origin,
+        agreement=agreement,
+        software=SOFTWARE,
+        draw=secrets.token_bytes,
+        author=author,
     )
     chain.begin(NOTHING)
     windows = Windows(sampler, chain, length_ms, start)

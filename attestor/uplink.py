@@ -125,6 +125,10 @@ class Uplink:
         """The newest checkpoint that was verified."""
         return self._view.seen
 
+    def hold(self, author: bytes) -> None:
+        """Send nothing of an author until its chain has opened another epoch."""
+        self._held.add(author)
+
     def release(self, author: bytes) -> None:
         """Send an author's statements again: its chain has opened another epoch."""
         self._held.discard(author)

@@ -52,12 +52,15 @@ class Author:
     previous: bytes = NOTHING
 
     @classmethod
-    def opening(cls, key: SigningKey, epoch: bytes, previous: bytes = NOTHING) -> Self:
-        """Return an author about to open an epoch with its first key.
+    def opening(
+        cls, key: SigningKey, epoch: bytes, previous: bytes = NOTHING, author: bytes | None = None
+    ) -> Self:
+        """Return an author about to open an epoch.
 
-        ``epoch`` is 16 random bytes; ``previous`` the id of its newest logged statement, zeros when there is none.
+        ``epoch`` is 16 random bytes; ``previous`` the id of its newest logged statement, zeros when there is none;
+        ``author`` the digest of its first key, when ``key`` is a later one.
         """
-        return cls(key, key.key_id, epoch, 0, previous)
+        return cls(key, author or key.key_id, epoch, 0, previous)
 
     def say(
         self, message: Message, start_ms: int, end_ms: int, *, salt: bytes, seen: Seen | None = None

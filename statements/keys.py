@@ -114,3 +114,20 @@ def read_signing_key(path: Path) -> SigningKey:
     if not isinstance(private, ec.EllipticCurvePrivateKey) or private.curve.name != "secp256r1":
         raise KeyFileError("NOT_A_KEY", f"{path} holds no ECDSA P-256 key")
     return SigningKey.from_private(private)
+
+
+def read_author(path: Path, key: SigningKey) -> bytes:
+    """Return the author for whom the key in a file speaks: the digest of its first key, in ``KEY.author`` if another.
+
+    Raises :class:`KeyFileError` when that file cannot be read, or holds no digest.
+    """
+    beside = path.with_name(path.name + ".author")
+    try:
+        author = bytes.fromhex(beside.read_text(encoding="ascii").strip())
+    except FileNotFoundError:
+        return key.key_id
+    except (OSError, ValueError) as error:
+        raise KeyFileError("BAD_AUTHOR_FILE", f"{beside} cannot be read: {error}") from None
+    if len(author) != len(key.key_id):
+        raise KeyFileError("BAD_AUTHOR_FILE", f"{beside} must hold 64 hexadecimal digits")
+    return author

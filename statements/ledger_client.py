@@ -150,12 +150,7 @@ class LedgerClient:
 
     def author(self, author: bytes) -> tuple[Head, ...]:
         """Return the logged heads of an author, oldest epoch first."""
-        try:
-            answer = self._stub.GetAuthor(
-                ledger_pb2.GetAuthorRequest(author=author), timeout=self._deadline
-            )
-        except grpc.RpcError as error:
-            raise self._failed(error) from None
+        answer = self._ask_of(author)
         return tuple(
             Head(
                 _digest(head.epoch, EPOCH_LENGTH),
@@ -165,6 +160,18 @@ class LedgerClient:
             )
             for head in answer.heads
         )
+
+    def speaks(self, author: bytes) -> bool:
+        """Return whether an author has a live key."""
+        return bool(self._ask_of(author).live)
+
+    def _ask_of(self, author: bytes) -> ledger_pb2.GetAuthorResponse:
+        try:
+            return self._stub.GetAuthor(
+                ledger_pb2.GetAuthorRequest(author=author), timeout=self._deadline
+            )
+        except grpc.RpcError as error:
+            raise self._failed(error) from None
 
     def checkpoint(self) -> bytes:
         """Return the newest published checkpoint, a signed note."""

@@ -18,7 +18,7 @@ from protos.stillwatch.statement.v1 import identity_pb2
 from statements.author import EPOCH_LENGTH, NOTHING, Author, Statement
 from statements.body import SALT_LENGTH
 from statements.errors import KeyFileError, SubmissionError
-from statements.keys import hold_key, read_signing_key, sync_folder
+from statements.keys import hold_key, read_author, read_signing_key, sync_folder
 from statements.ledger_client import LedgerClient, Receipt, verify_receipt
 from statements.pins import Pins
 
@@ -62,9 +62,10 @@ def publish(
         chain = _Chain(key_path.with_name(key_path.name + ".chain"))
         author, unsent = chain.read(key.key_id)
         if author is None:
-            heads = client.author(key.key_id)
+            first = read_author(key_path, key)
+            heads = client.author(first)
             newest = max(heads, key=lambda head: head.index).statement_id if heads else NOTHING
-            place = Author.opening(key, draw(EPOCH_LENGTH), newest)
+            place = Author.opening(key, draw(EPOCH_LENGTH), newest, first)
             opening = identity_pb2.Opening(
                 key=key.spki, logs=[origin], agreements=[pins.digest], software="stillwatch"
             )

@@ -11,7 +11,7 @@ import click
 from protos.stillwatch.statement.v1 import governance_pb2
 from statements.clock import parse_clock
 from statements.errors import StatementError
-from statements.keys import read_signing_key
+from statements.keys import read_author, read_signing_key
 from statements.ledger_client import LedgerClient
 from statements.pins import Role
 from statements.publication import publish
@@ -267,10 +267,10 @@ def _evidence(agreement: Agreement, place: str, mirror: Path | None) -> Evidence
 
 def _verify_may_publish(agreement: Agreement, key_path: Path) -> None:
     try:
-        key = read_signing_key(key_path)
+        author = read_author(key_path, read_signing_key(key_path))
     except StatementError as error:
         raise click.UsageError(f"{error} [{error.reason}]") from None
-    pin = agreement.pins.by_key.get(key.key_id)
+    pin = agreement.pins.by_key.get(author)
     if pin is None or pin.role is not Role.VERIFIER:
         raise click.UsageError(
             f"{key_path}: the agreement does not list this key among [[verifiers]]"

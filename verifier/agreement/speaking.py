@@ -10,7 +10,7 @@ import click
 from google.protobuf.message import Message
 
 from statements.clock import Clock, parse_clock
-from statements.keys import read_signing_key
+from statements.keys import read_author, read_signing_key
 from statements.ledger_client import LedgerClient
 from statements.pins import Role
 from statements.publication import publish
@@ -143,7 +143,7 @@ def _origin(agreement: Agreement, wanted: str | None) -> str:
 
 def _name(agreement: Agreement, key_path: Path, role: Role) -> str:
     """Return whose key it is, having checked that the agreement pins it in that role."""
-    pin = agreement.pins.by_key.get(read_signing_key(key_path).key_id)
+    pin = agreement.pins.by_key.get(read_author(key_path, read_signing_key(key_path)))
     if pin is None:
         raise click.UsageError(f"{key_path}: the agreement pins no such key")
     if pin.role is not role:

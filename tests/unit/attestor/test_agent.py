@@ -22,6 +22,7 @@ from attestor.uplink import Uplink
 from protos.stillwatch.statement.v1 import summary_pb2
 from statements.body import decode_body
 from statements.clock import ScaledClock
+from statements.errors import SubmissionError
 from statements.header import Header, decode_header
 from statements.kinds import Kind
 from statements.pins import Pins
@@ -384,3 +385,57 @@ def test_a_ledger_that_hides_what_it_acknowledged_does_not_rewrite_the_chain(
     agent = Agent(settings, ledger, clock(AT + 2 * WINDOW))
     assert agent._previous(agent.nodes[0]) == newest
     assert author == key[0]
+
+
+def test_what_the_key_before_left_unlogged_is_said_again_under_the_new_key(
+    tmp_path: Path, replay: Callable[[], Source]
+) -> None:
+    settings = config(tmp_path, {"n1": replay})
+    author = settings.nodes[0].key.key_id
+    ledger = FakeLedger(refuse={author: "BUSY"})
+    Agent(replace(settings, drain_s=0.2), ledger, clock()).run(AT + 2 * WINDOW)
+    assert ledger.records == []
+    ledger.refuse.clear()
+    new = SigningKey.generate()
+    node = replace(settings.nodes[0], key=new, author=author)
+    outcome = Agent(replace(settings, nodes=(node,)), ledger, clock(AT + 3 * WINDOW - 1_000)).run(
+        AT + 4 * WINDOW
+    )
+    assert outcome.unlogged == 0
+    said = headers(ledger, author)
+    assert {header.key_id for header in said} == {new.key_id}
+    assert len({header.epoch for header in said}) == 1
+    assert [header.start_ms for header in said if header.kind == Kind.SUMMARY] == [
+        AT,
+        AT + WINDOW,
+        AT + 3 * WINDOW,
+    ]
+
+
+def test_what_the_ledger_has_of_the_key_before_is_not_said_again(
+    tmp_path: Path, replay: Callable[[], Source]
+) -> None:
+    """The acknowledgement was lost, and the key changed before it could be given again."""
+    settings = config(tmp_path, {"n1": replay})
+    author = settings.nodes[0].key.key_id
+    ledger = FakeLedger()
+    append = ledger.append
+
+    def deaf(said):  # type: ignore[no-untyped-def] # as append
+        append(said)
+        raise SubmissionError("UNAVAILABLE", "the answer was lost")
+
+    ledger.append = deaf  # type: ignore[method-assign] # loses answers
+    Agent(replace(settings, drain_s=0.2), ledger, clock()).run(AT + 2 * WINDOW)
+    ledger.append = append  # type: ignore[method-assign] # as it was
+    logged = len(ledger.records)
+    assert logged
+    node = replace(settings.nodes[0], key=SigningKey.generate(), author=author)
+    Agent(replace(settings, nodes=(node,)), ledger, clock(AT + 3 * WINDOW - 1_000)).run(
+        AT + 4 * WINDOW
+    )
+    starts = [h.start_ms for h in headers(ledger, author) if h.kind == Kind.SUMMARY]
+    assert sorted(set(starts)) == starts
+    newest = headers(ledger, author)[logged]
+    assert newest.kind == Kind.OPENING
+    assert newest.previous == ledger.heads[author, headers(ledger, author)[0].epoch][1]
