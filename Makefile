@@ -42,7 +42,7 @@ faults: $(SETUP) ## kill and break things at length
 	$(BIN)/python -m pytest tests/faults tests/integration -m slow --override-ini addopts='--strict-markers --import-mode=importlib -ra'
 
 interop: $(SETUP) ## compare with other people's vectors and tools (STILLWATCH_VECTORS, STILLWATCH_TRACES)
-	$(BIN)/python -m pytest tests/conformance
+	$(BIN)/python -m pytest tests/conformance -m "slow or not slow"
 
 docs: $(SETUP) ## check that every link and command in the documentation holds
 	$(BIN)/python -m pytest tests/unit/test_docs.py
