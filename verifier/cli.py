@@ -169,7 +169,12 @@ def run(
     except InconsistentLogError as error:
         for name, note in (("held", error.held), ("served", error.served)):
             click.echo(f"--- signed checkpoint, {name} ---\n{note.decode()}", err=True)
-        raise _CouldNotRun(f"{error} [{error.reason}]: keep both, they are the proof") from error
+        what = (
+            "keep both, they are the proof"
+            if error.reason == "FORKED"
+            else "keep both; an older checkpoint alone proves nothing"
+        )
+        raise _CouldNotRun(f"{error} [{error.reason}]: {what}") from error
     except (VerifierError, StatementError) as error:
         raise _CouldNotRun(f"{error} [{error.reason}]") from error
     except OSError as error:
