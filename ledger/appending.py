@@ -184,6 +184,7 @@ class Appending:
             keyring.known,
             keyring.may_appear,
             keyring.pins.digest,
+            keyring.pins.disclosures,
         )
         for one in batch:
             # Batches that were sent without waiting for this one's answer may be signed by the key it shows.

@@ -1,5 +1,6 @@
 """The records of a log, admitted again: by the code that admits statements, in the order in which they lie there."""
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -47,6 +48,7 @@ class Replay:
         self._chains = Chains()
         self._size = 0
         self._first: Screened | None = None
+        self._marks = array("Q")
 
     def take(self, bundle: Bundle) -> None:
         """Admit the next records."""
@@ -58,7 +60,8 @@ class Replay:
             (record.header, record.signature, stored)
             for record, stored in zip(records, bundle.bodies, strict=True)
         ]
-        results = screen(batch, keyring.known, keyring.may_appear, keyring.pins.digest)
+        pins = keyring.pins
+        results = screen(batch, keyring.known, keyring.may_appear, pins.digest, pins.disclosures)
         for record, one in zip(records, results, strict=True):
             refusal = one if isinstance(one, Refusal) else self._admit(one)
             if refusal is not None and record is not _NO_RECORD:
@@ -81,10 +84,20 @@ class Replay:
             return self._judge_founding(one)
         verdict = judge(one, self._chains, self._keyring)
         if isinstance(verdict, int):
-            return Refusal("FORK", f"record {verdict} holds this place of its chain already")
+            return self._judge_second(one, verdict)
         if verdict is None:
             self._keyring.heed(one.header, one.content)
         return verdict
+
+    def _judge_second(self, one: Screened, place: int) -> Refusal | None:
+        """Judge a second statement for a place: one an epoch may prove equivocation, by a key that was live."""
+        chain = self._chains.epoch(one.header.author, one.header.epoch)
+        if chain is None or chain.proof is not None or not self._keyring.is_live(one.key.key_id):
+            return Refusal("FORK", f"record {place} holds this place of its chain already")
+        if self._marks[place] == _mark(one.id):
+            return Refusal("FORK", f"record {place} is this statement: it is logged twice")
+        self._chains.contest(one.header, self._size)
+        return None
 
     def _judge_founding(self, one: Screened) -> Refusal | None:
         header, ledger = one.header, self._keyring.ledger
@@ -115,11 +128,20 @@ class Replay:
 
     def _push(self, record: Record) -> None:
         """Let the chain go on from a record, good or not: what follows is not to blame for it."""
+        ident = statement_id(record.header)
+        self._marks.append(_mark(ident))
         try:
             header = decode_header(record.header)
         except HeaderError:
             return
-        self._chains.push(header, self._size, statement_id(record.header))
+        chain = self._chains.epoch(header.author, header.epoch)
+        if chain is None or not chain.holds(header):
+            self._chains.push(header, self._size, ident)
 
     def _note(self, place: str, index: int, reason: str, message: str) -> None:
         self._found.note(place, reason, f"record {index}: {message}")
+
+
+def _mark(ident: bytes) -> int:
+    """Return enough of a statement's id to tell it from another one."""
+    return int.from_bytes(ident[:8], "big")

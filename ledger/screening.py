@@ -12,6 +12,7 @@ from ledger.refusal import Refusal, Refused
 from protos.stillwatch.statement.v1 import identity_pb2
 from statements.author import Statement
 from statements.body import decode_body, verify_stored
+from statements.disclosure import Disclosures, verify_content_key
 from statements.enrolment import verify_enrolment
 from statements.errors import BodyError, HeaderError, SignatureError
 from statements.header import Header, decode_header
@@ -22,7 +23,6 @@ from statements.signing import VerifyingKey, key_digest, statement_id, verify_ba
 UNSUPPORTED = frozenset(
     {
         Kind.ACTIVATION,
-        Kind.CONTENT_KEY,
         Kind.FOREIGN_CHECKPOINT,
     }
 )
@@ -56,12 +56,13 @@ def screen(
     known: KnownKeys,
     may_appear: Callable[[bytes], bool],
     agreement: bytes,
+    disclosures: Disclosures,
 ) -> list[Screened | Refusal]:
     """Judge each (header, signature, stored body) of a batch, in order.
 
     ``may_appear`` says whether a key is pinned, enrolled or rotated to, if only once: what was logged before its end
     may be sent again. A key that this very batch enrols or rotates to counts too; whether that is logged is decided
-    later, as is whose key it is. ``agreement`` is the digest.
+    later, as is whose key it is. ``agreement`` is the digest, ``disclosures`` who may read what.
     """
     results: list[Screened | Refusal | None] = [None] * len(batch)
     formed: list[tuple[int, _Formed, VerifyingKey]] = []
@@ -72,7 +73,9 @@ def screen(
             parsed = _parse(header)
             if not (parsed.key_id in enrolled or may_appear(parsed.key_id)):
                 raise _unknown(parsed)  # before anything that costs
-            one = _form(Statement(header, signature, stored or b""), parsed, stored is not None)
+            one = _form(
+                Statement(header, signature, stored or b""), parsed, stored is not None, disclosures
+            )
             key = _key_of(one, known, shown)
             if isinstance(one.content, identity_pb2.Enrolment):
                 enrolled.add(_enrolled_key(one, agreement))
@@ -103,13 +106,20 @@ def _parse(data: bytes) -> Header:
         raise Refused(error.reason, str(error)) from None
 
 
-def _form(statement: Statement, header: Header, held: bool) -> _Formed:
+def _form(statement: Statement, header: Header, held: bool, disclosures: Disclosures) -> _Formed:
     """Check kind, period and body; raises :class:`Refused`."""
     if header.kind not in _LOGGED:
         raise Refused("UNKNOWN_KIND", f"kind {header.kind} is not logged by this version")
     kind = Kind(header.kind)
-    if header.disclosure != PUBLIC:
-        raise Refused("UNKNOWN_DISCLOSURE", "this version knows public bodies only")
+    if not disclosures.allows(kind, header.disclosure):
+        raise Refused(
+            "UNKNOWN_DISCLOSURE",
+            f"the agreement does not have {kind.name} statements sealed to the class of number {header.disclosure}",
+        )
+    if header.disclosure != PUBLIC and header.body_digest == header.stored_digest:
+        raise Refused(
+            "BODY_MISMATCH", "a sealed body is stored as its ciphertext: the digests differ"
+        )
     if header.end_ms < header.start_ms:
         raise Refused("INVERTED_PERIOD", "the period ends before it starts")
     if not held:
@@ -120,9 +130,11 @@ def _form(statement: Statement, header: Header, held: bool) -> _Formed:
     try:
         verify_stored(stored, header.stored_digest)
         content = None if kind in SEALABLE else parse_content(kind, decode_body(stored))
+        if isinstance(content, identity_pb2.ContentKey):
+            verify_content_key(content, disclosures)
     except BodyError as error:
         raise Refused(error.reason, str(error)) from None
-    if header.body_digest != header.stored_digest:
+    if header.disclosure == PUBLIC and header.body_digest != header.stored_digest:
         raise Refused("BODY_MISMATCH", "a public body is stored as it is: both digests are one")
     return _Formed(statement, header, content)
 

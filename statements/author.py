@@ -8,6 +8,7 @@ from google.protobuf.message import Message
 from statements.body import body_digest, encode_body
 from statements.header import Header, encode_header
 from statements.kinds import PUBLIC, kind_of
+from statements.sealing import ContentKey, Place, seal_body
 from statements.signing import SigningKey, statement_id
 
 NOTHING = bytes(32)
@@ -63,16 +64,28 @@ class Author:
         return cls(key, author or key.key_id, epoch, 0, previous)
 
     def say(
-        self, message: Message, start_ms: int, end_ms: int, *, salt: bytes, seen: Seen | None = None
+        self,
+        message: Message,
+        start_ms: int,
+        end_ms: int,
+        *,
+        salt: bytes,
+        seen: Seen | None = None,
+        content_key: ContentKey | None = None,
     ) -> tuple[Statement, Self]:
-        """Sign a public statement about the period [start, end).
+        """Sign a statement about the period [start, end): public, or sealed under ``content_key`` to its class.
 
-        ``salt`` is 16 bytes of the operating system's randomness. Raises :class:`BodyError` for a body over 1 MiB and
-        :class:`HeaderError` for a number that does not fit.
+        ``salt`` is 16 bytes of the operating system's randomness. Raises :class:`BodyError` for a body over 1 MiB,
+        :class:`SealError` for one that is too large once sealed, and :class:`HeaderError` for a number that does not
+        fit.
         """
         seen = seen or Seen()
-        stored = encode_body(message.SerializeToString(deterministic=True), salt)
-        digest = body_digest(stored)
+        body = encode_body(message.SerializeToString(deterministic=True), salt)
+        digest = body_digest(body)
+        stored = body
+        if content_key is not None:
+            place = Place(self.author, self.epoch, self.sequence, digest)
+            stored = seal_body(body, place, content_key)
         header = encode_header(
             Header(
                 kind=kind_of(message),
@@ -87,8 +100,8 @@ class Author:
                 seen_size=seen.size,
                 seen_root=seen.root,
                 body_digest=digest,
-                stored_digest=digest,
-                disclosure=PUBLIC,
+                stored_digest=body_digest(stored),
+                disclosure=PUBLIC if content_key is None else content_key.disclosure,
             )
         )
         identity = statement_id(header)

@@ -30,6 +30,7 @@ from statements.header import decode_header
 from statements.kinds import SEALABLE, Kind, parse_content
 from statements.pins import Pins, read_pins
 from statements.record import RECORD_LENGTH
+from statements.sealing import ContentKey
 from statements.signing import SigningKey
 from tlog.note import Signer
 
@@ -88,10 +89,18 @@ class Person:
             )
         )
 
-    def say(self, message: Message, start_ms: int = T0, end_ms: int = T0) -> Statement:
-        """Say something at the next place."""
+    def say(
+        self,
+        message: Message,
+        start_ms: int = T0,
+        end_ms: int = T0,
+        content_key: ContentKey | None = None,
+    ) -> Statement:
+        """Say something at the next place, sealed where there is a key for it."""
         assert self.place is not None, "the epoch is not open"
-        said, self.place = self.place.say(message, start_ms, end_ms, salt=self.draw.randbytes(16))
+        said, self.place = self.place.say(
+            message, start_ms, end_ms, salt=self.draw.randbytes(16), content_key=content_key
+        )
         return said
 
     def summary(self, size: int = 100) -> Statement:
@@ -110,6 +119,7 @@ class Cast:
 
     seed: int = 1
     policy: str = "quorum none"
+    disclosure: str = ""
     signer: Signer = field(default_factory=lambda: Signer(ORIGIN, Ed25519PrivateKey.generate()))
     ledger_key: SigningKey = field(default_factory=SigningKey.generate)
     party_key: SigningKey = field(default_factory=SigningKey.generate)
@@ -120,6 +130,7 @@ class Cast:
         self.text = terms(
             self.signer, self.ledger_key, self.party_key, self.evaluator_key, self.policy
         )
+        self.text += self.disclosure.encode()
         self.pins: Pins = read_pins(self.text)
         self.party = self.person(self.party_key)
         self.evaluator = self.person(self.evaluator_key)

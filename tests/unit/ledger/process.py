@@ -21,10 +21,10 @@ from tests.unit.ledger.cast import ORIGIN, Cast
 READY_WITHIN_S: Final = 30.0
 
 
-def found_log(folder: Path, policy: str = "quorum none") -> Cast:
+def found_log(folder: Path, policy: str = "quorum none", disclosure: str = "") -> Cast:
     """Make a ledger's folder, found its log, and return who speaks in it."""
     made = LedgerFolder.create(folder, ORIGIN)
-    cast = Cast(policy=policy, signer=made.signer, ledger_key=made.key)
+    cast = Cast(policy=policy, disclosure=disclosure, signer=made.signer, ledger_key=made.key)
     journal = open_journal(made.journal, made.private)
     found(made, journal, cast.text, SystemClock(), cast.draw.randbytes)
     publisher = Publisher(journal, open_store(made.objects, folder), made.signer)

@@ -57,7 +57,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_UNKNOWN_KIND: _Reason.ValueType  # 12
     """The kind is not known to this version."""
     REASON_UNKNOWN_DISCLOSURE: _Reason.ValueType  # 13
-    """The disclosure class is not known to this version."""
+    """The agreement has no such disclosure class, or not for this kind."""
     REASON_INVERTED_PERIOD: _Reason.ValueType  # 14
     """The header's period ends before it starts."""
     REASON_BODY_TOO_LARGE: _Reason.ValueType  # 15
@@ -125,7 +125,7 @@ the first.
 REASON_UNKNOWN_KIND: Reason.ValueType  # 12
 """The kind is not known to this version."""
 REASON_UNKNOWN_DISCLOSURE: Reason.ValueType  # 13
-"""The disclosure class is not known to this version."""
+"""The agreement has no such disclosure class, or not for this kind."""
 REASON_INVERTED_PERIOD: Reason.ValueType  # 14
 """The header's period ends before it starts."""
 REASON_BODY_TOO_LARGE: Reason.ValueType  # 15
