@@ -5,8 +5,10 @@ whose keys signed them:
 
 1. leaves 0 and 1: the agreement, and the ledger's opening;
 2. the opening of each chosen record's epoch;
-3. for an author that the agreement does not pin, the first enrolment of its key, and the opening of the epoch in which
-   a party said that.
+3. for an author that the agreement does not pin, the first enrolment of its key;
+4. revocations of the keys that signed the chosen records;
+5. of all these authors, parties included, the rotations that replaced their keys, and the openings of the epochs in
+   which any of this was said.
 """
 
 from collections.abc import Iterable, Iterator
@@ -41,6 +43,8 @@ from tlog.selection import verify_selection
 from tlog.tile import WIDTH, bundles_of, decode_bundle
 
 _FOUNDING: Final = (0, 1)
+
+_DEEDS: Final = frozenset({Kind.ENROLMENT, Kind.ROTATION, Kind.REVOCATION})
 
 _Chain = tuple[bytes, bytes]
 """An author and an epoch."""
@@ -114,7 +118,8 @@ class _Census:
     chosen: list[int] = field(default_factory=list)
     chains: set[_Chain] = field(default_factory=set)
     openings: dict[_Chain, int] = field(default_factory=dict)
-    enrolments: list[tuple[int, _Chain]] = field(default_factory=list)
+    keys: set[bytes] = field(default_factory=set)
+    deeds: list[tuple[int, Kind, _Chain]] = field(default_factory=list)
 
 
 def export(objects: ObjectStore, selection: Selection) -> OfflineBundle:
@@ -169,6 +174,7 @@ def _count(served: Served, selection: Selection) -> _Census:
                 )
             census.chosen.append(index)
             census.chains.add((header.author, header.epoch))
+            census.keys.add(header.key_id)
             if len(census.chosen) > RECORDS_LIMIT:
                 raise ExportError(
                     "BUNDLE_TOO_LARGE",
@@ -178,8 +184,8 @@ def _count(served: Served, selection: Selection) -> _Census:
             continue
         if header.kind == Kind.OPENING:
             census.openings.setdefault((header.author, header.epoch), index)
-        elif header.kind == Kind.ENROLMENT:
-            census.enrolments.append((index, (header.author, header.epoch)))
+        elif header.kind in _DEEDS:
+            census.deeds.append((index, Kind(header.kind), (header.author, header.epoch)))
     return census
 
 
@@ -192,23 +198,32 @@ def _is_chosen(index: int, header: Header | None, selection: Selection) -> bool:
 
 
 def _support(served: Served, census: _Census, pins: Pins) -> Iterable[int]:
-    """Yield the indices of what shows whose keys signed the chosen records."""
+    """Yield the indices of what shows whose keys signed the chosen records, and whether they had ended."""
     yield from (index for index in _FOUNDING if index < served.tree.size)
     chains = set(census.chains)
     strangers = {author for author, _ in chains if author not in pins.by_key}
-    for index, chain in census.enrolments if strangers else ():
-        key = _enrolled(served.body(index))
-        if key in strangers:
-            strangers.discard(key)
+    for index, kind, chain in census.deeds:
+        if kind is Kind.ROTATION or (kind is Kind.ENROLMENT and not strangers):
+            continue
+        named = _named_key(kind, served.body(index))
+        if named in (strangers if kind is Kind.ENROLMENT else census.keys):
+            strangers.discard(named)
+            chains.add(chain)
+            yield index
+    authors = {author for author, _ in chains}
+    for index, kind, chain in census.deeds:
+        if kind is Kind.ROTATION and chain[0] in authors:
             chains.add(chain)
             yield index
     yield from (census.openings[chain] for chain in chains if chain in census.openings)
 
 
-def _enrolled(stored: bytes | None) -> bytes:
-    """Return the digest of the key that an enrolment's body shows; nothing's when the body is missing or is none."""
+def _named_key(kind: Kind, stored: bytes | None) -> bytes:
+    """Return the digest of the key that is enrolled or revoked; nothing's when the body is missing or is none."""
     try:
-        content = parse_content(Kind.ENROLMENT, decode_body(stored or b""))
+        content = parse_content(kind, decode_body(stored or b""))
     except BodyError:
         return b""
-    return key_digest(content.node_key) if isinstance(content, identity_pb2.Enrolment) else b""
+    if isinstance(content, identity_pb2.Enrolment):
+        return key_digest(content.node_key)
+    return content.key_id if isinstance(content, identity_pb2.Revocation) else b""

@@ -94,7 +94,7 @@ def test_what_a_served_log_exports_is_verified_without_it(log: Log, tmp_path: Pa
     assert "a quorum of witnesses cosigned it: " in done.stdout
     assert "QUORUM_NONE" not in done.stdout
     records = 4 + 1 + WINDOWS  # the agreement, two openings, the enrolment; then the node's own
-    assert f"{records} of {records} records are signed" in done.stdout
+    assert f"{records} of {records} signatures hold" in done.stdout
 
 
 def test_a_log_that_grows_meanwhile_gives_whole_bundles(log: Log, tmp_path: Path) -> None:

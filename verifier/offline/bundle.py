@@ -5,8 +5,9 @@
 3. The records are in the checkpoint's tree, where the bundle has them. Nothing further is looked at before that holds.
 4. What was selected is there: a whole range or log can be shown to be whole, an author's records cannot.
 5. Each record is one, and its body, where it is there, has the digest in its header.
-6. Each record is signed by its author, as far as the author's key is shown.
-7. Each author may speak: the agreement pins its key, or a party enrolled it before.
+6. Each record is signed by the key that it names, as far as that key is shown.
+7. Each key may speak for its author: the agreement pins it, a party enrolled it, or the key before it named it; and it
+   has not ended.
 8. The records follow one another as their chains say, and none contradicts another.
 9. The log began with the agreement.
 
@@ -19,13 +20,14 @@ from protos.stillwatch.statement.v1 import governance_pb2
 from statements.body import decode_body, verify_stored
 from statements.errors import StatementError
 from statements.kinds import Kind, parse_content
-from statements.offline_bundle import OfflineBundle, RangeOf, SaidBy
+from statements.offline_bundle import Everything, OfflineBundle, RangeOf, SaidBy
 from statements.pins import Pins, agreement_digest
 from tlog.checkpoint import Checkpoint
 from tlog.merkle import leaf_hash
 from tlog.selection import verify_selection
 from verifier.offline.chains import follow_chains
-from verifier.offline.keys import find_keys, find_signed, find_standing
+from verifier.offline.keys import find_keys, find_signed
+from verifier.offline.lives import find_heard
 from verifier.offline.outcome import Outcome, Remark
 from verifier.offline.root_of_trust import read_root, tell_root
 from verifier.offline.said import Said, read_said
@@ -66,16 +68,19 @@ def verify_bundle(bundle: OfflineBundle, digest: bytes) -> Outcome:
     # 6. Signatures.
     signed = find_signed(outcome, records, find_keys(outcome, records))
     # 7. Standing.
-    find_standing(outcome, signed, root.pins)
+    heard = find_heard(outcome, signed, root.pins)
     # 8. Chains.
-    follow_chains(outcome, signed, bundle.selection)
+    follow_chains(outcome, heard, bundle.selection)
     # 9. The beginning.
-    _verify_beginning(outcome, signed, root.pins, root.pins.ledger(checkpoint.origin).key_id)
+    _verify_beginning(outcome, heard, root.pins, root.pins.ledger(checkpoint.origin).key_id)
     return outcome
 
 
 def _verify_whole(outcome: Outcome, bundle: OfflineBundle, checkpoint: Checkpoint) -> None:
     selection = bundle.selection
+    if not isinstance(selection, Everything):
+        words = "that no key ended before it spoke: another record may revoke it or rotate it away"
+        outcome.beyond.append(Remark("ENDED_KEYS", words))
     if isinstance(selection, SaidBy):
         words = f"that {selection.author.hex()} said no more than this in the log"
         outcome.beyond.append(Remark("MORE_SAID", words))
@@ -120,8 +125,8 @@ def _read(outcome: Outcome, bundle: OfflineBundle) -> list[Said]:
     return records
 
 
-def _verify_beginning(outcome: Outcome, signed: Sequence[Said], pins: Pins, ledger: bytes) -> None:
-    first = signed[0] if signed and signed[0].index == 0 else None
+def _verify_beginning(outcome: Outcome, heard: Sequence[Said], pins: Pins, ledger: bytes) -> None:
+    first = heard[0] if heard and heard[0].index == 0 else None
     if first is None or first.body is None:
         outcome.miss("BEGINNING_NOT_SHOWN", "leaf 0, with which the log began, is not shown")
         return

@@ -11,16 +11,16 @@ from verifier.offline.said import Said
 _NOTHING = bytes(32)
 
 
-def follow_chains(outcome: Outcome, signed: Sequence[Said], selection: Selection) -> None:
+def follow_chains(outcome: Outcome, heard: Sequence[Said], selection: Selection) -> None:
     """Note how records follow one another, where they do not, and which are missing of what was selected.
 
-    ``signed`` are the records whose signatures hold: nobody else's words contradict an author. Where an author is there
+    ``heard`` are records that their authors said: nobody else's words contradict an author. Where an author is there
     whole, its chains begin with an opening, and each opening follows a statement that is there.
     """
     chains: dict[tuple[bytes, bytes], list[Said]] = {}
-    for said in sorted(signed, key=lambda said: (said.header.sequence, said.index)):
+    for said in sorted(heard, key=lambda said: (said.header.sequence, said.index)):
         chains.setdefault((said.header.author, said.header.epoch), []).append(said)
-    known = {said.id for said in signed} | {_NOTHING}
+    known = {said.id for said in heard} | {_NOTHING}
     before = len(outcome.refuted)
     for (author, _), chain in chains.items():
         _follow(outcome, chain)
@@ -30,10 +30,10 @@ def follow_chains(outcome: Outcome, signed: Sequence[Said], selection: Selection
         elif isinstance(selection, Everything) or selection.author == author:
             _find_gaps(outcome, chain, 0)
             _find_lost_epoch(outcome, chain[0], known)
-    if len(outcome.refuted) == before and signed:
+    if len(outcome.refuted) == before and heard:
         outcome.hold(
             "CHAINS",
-            f"{len(signed)} records stand in {len(chains)} chains; none contradicts another",
+            f"{len(heard)} records stand in {len(chains)} chains; none contradicts another",
         )
 
 
@@ -47,6 +47,11 @@ def _follow(outcome: Outcome, chain: Sequence[Said]) -> None:
             )
     for one, other in itertools.pairwise(chain):
         step = other.header.sequence - one.header.sequence
+        if other.header.key_id != one.header.key_id:
+            words = (
+                "another key than the one that opened its epoch signs it: a new key opens a new one"
+            )
+            outcome.refute("NOT_AN_OPENING", words, other.index)
         if step == 0 and one.id == other.id:
             outcome.refute("LOGGED_TWICE", f"it repeats record {one.index}", other.index)
         elif step == 0:

@@ -1,30 +1,26 @@
-"""Which keys are at hand, and by whose word they may speak: the agreement's, or a party's that enrolled them."""
+"""Which keys are at hand, and which records they signed."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
-from statements.enrolment import verify_enrolment
+from protos.stillwatch.statement.v1 import identity_pb2
 from statements.errors import StatementError
-from statements.pins import Pins, Role
 from statements.signing import VerifyingKey
 from verifier.offline.outcome import Outcome
-from verifier.offline.said import Said, shown_enrolment, shown_key, verify_said
+from verifier.offline.said import Said, shown_deed, shown_key, verify_said
 
 
 def find_keys(outcome: Outcome, records: Sequence[Said]) -> dict[bytes, VerifyingKey]:
-    """Return the keys that openings and enrolments show, by digest; bodies that show none are noted.
+    """Return the keys that openings, enrolments and rotations show, by digest; openings that show none are noted.
 
     The digest is all that a key needs to be the right one; whether it may speak is another question.
     """
     keys: dict[bytes, VerifyingKey] = {}
     for said in records:
-        with suppress(StatementError):  # a bad enrolment is told with its signature
-            enrolment = shown_enrolment(said)
-            if enrolment is not None:
-                enrolled = VerifyingKey.from_spki(enrolment.node_key)
-                keys[enrolled.key_id] = enrolled
+        with suppress(StatementError):  # what is wrong with a deed is told once it is heard
+            other = _other_key(said)
+            if other is not None:
+                keys[other.key_id] = other
         try:
             key = shown_key(said)
         except StatementError as error:
@@ -33,6 +29,16 @@ def find_keys(outcome: Outcome, records: Sequence[Said]) -> dict[bytes, Verifyin
         if key is not None:
             keys[key.key_id] = key
     return keys
+
+
+def _other_key(said: Said) -> VerifyingKey | None:
+    """Return the key that a statement shows of somebody else, or of its author's future."""
+    deed = shown_deed(said)
+    if isinstance(deed, identity_pb2.Enrolment):
+        return VerifyingKey.from_spki(deed.node_key)
+    if isinstance(deed, identity_pb2.Rotation):
+        return VerifyingKey.from_spki(deed.new_key)
+    return None
 
 
 def find_signed(
@@ -56,58 +62,5 @@ def find_signed(
             continue
         signed.append(said)
     if signed:
-        outcome.hold(
-            "SIGNATURES", f"{len(signed)} of {len(records)} records are signed by their authors"
-        )
+        outcome.hold("SIGNATURES", f"{len(signed)} of {len(records)} signatures hold")
     return signed
-
-
-@dataclass(frozen=True, slots=True)
-class Enrolled:
-    """A key that a party made live: whose it is, and the index of the enrolment."""
-
-    party: str
-    index: int
-
-
-def find_standing(outcome: Outcome, signed: Sequence[Said], pins: Pins) -> None:
-    """Note by whose word each author may speak, and for whom nothing here says it."""
-    enrolled = _find_enrolled(outcome, signed, pins)
-    first: dict[bytes, Said] = {}
-    for said in signed:
-        first.setdefault(said.header.author, said)
-    stand: Counter[str] = Counter()
-    for author, said in first.items():
-        known = enrolled.get(author)
-        if author in pins.by_key:
-            stand["pinned by the agreement"] += 1
-        elif known is not None and known.index < said.index:
-            stand[f"enrolled by {known.party}"] += 1
-        else:
-            outcome.miss(
-                "STANDING_NOT_SHOWN",
-                f"the agreement does not pin its author {author.hex()}, and no party's enrolment before it is here",
-                said.index,
-            )
-    if stand:
-        told = ", ".join(f"{count} {how}" for how, count in sorted(stand.items()))
-        outcome.hold("STANDING", f"authors that may speak: {told}")
-
-
-def _find_enrolled(outcome: Outcome, signed: Sequence[Said], pins: Pins) -> dict[bytes, Enrolled]:
-    enrolled: dict[bytes, Enrolled] = {}
-    for said in signed:
-        try:
-            enrolment = shown_enrolment(said)
-            if enrolment is None:
-                continue
-            pin = pins.by_key.get(said.header.author)
-            if pin is None or pin.role is not Role.PARTY:
-                outcome.refute("BAD_ENROLMENT", "only a party of the agreement enrols", said.index)
-                continue
-            key = verify_enrolment(enrolment, said.header.author, pins.digest)
-        except StatementError as error:
-            outcome.refute(error.reason, str(error), said.index)
-            continue
-        enrolled.setdefault(key.key_id, Enrolled(pin.id, said.index))
-    return enrolled

@@ -5,7 +5,8 @@
 3. The record is in the checkpoint's tree, at the proof's index.
 4. The body, where it is at hand, has the digest in the record's header.
 5. The record is signed by its author, where the author's key is at hand: given, or shown by the record's own opening.
-6. The agreement pins the author's key. A node's standing is shown by another record: a bundle brings both.
+6. The agreement pins the author's key. The standing of a node, and of a later key, is shown by another record: a bundle
+   brings both.
 
 What is not at hand is told as not verified; what is, and does not hold, refutes.
 """
@@ -67,17 +68,20 @@ def verify_record(exhibit: Exhibit, agreement: bytes, digest: bytes | None) -> O
         verify_said(said, key)
         outcome.hold("SIGNATURE", f"its author signed it, {_what(said)}")
     # 6. The standing.
-    pin = root.pins.by_key.get(said.header.author)
+    header = said.header
+    pin = root.pins.by_key.get(header.key_id)
     if pin is None:
         outcome.miss(
             "STANDING_NOT_SHOWN",
-            f"whether its author {said.header.author.hex()} may speak: the agreement does not pin that key, and a "
-            "party's enrolment is another record",
+            f"whether key {header.key_id.hex()} may speak for {header.author.hex()}: the agreement does not pin it, "
+            "and its enrolment or the rotation to it is another record",
         )
+    elif header.author != header.key_id:
+        raise VerifierError("WRONG_AUTHOR", "its author is not the holder of the key")
     else:
         outcome.hold("STANDING", f"the agreement pins its author's key: {pin.role.value} {pin.id}")
     outcome.beyond += [
-        Remark("CHAIN", "what its author said before and after it"),
+        Remark("CHAIN", "what its author said before and after it, and that its key had not ended"),
         Remark(
             "LOGGED_AT",
             f"when exactly it was logged: {rfc3339(said.record.logged_at_ms)} is the ledger's hint",

@@ -2,13 +2,17 @@
 
 from dataclasses import dataclass
 
+from google.protobuf.message import Message
+
 from protos.stillwatch.statement.v1 import identity_pb2
 from statements.body import decode_body
-from statements.errors import BodyError, SignatureError
+from statements.errors import SignatureError
 from statements.header import Header, decode_header
 from statements.kinds import Kind, parse_content
 from statements.record import Record, decode_record
 from statements.signing import VerifyingKey, statement_id, verify_signature
+
+_DEEDS = frozenset({Kind.ENROLMENT, Kind.ROTATION, Kind.REVOCATION})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +40,10 @@ class Said:
 def read_said(index: int, leaf: bytes, body: bytes | None) -> Said:
     """Return what a leaf says; nothing is verified.
 
-    Raises :class:`RecordError` or :class:`HeaderError` when it is no record, and :class:`SignatureError` when it is
-    signed by another key than its author's first: this version knows no rotation.
+    Raises :class:`RecordError` or :class:`HeaderError` when it is no record.
     """
     record = decode_record(leaf)
     header = decode_header(record.header)
-    if header.author != header.key_id:
-        raise SignatureError("OTHER_KEY", "another key than its author's signs it")
     return Said(index, record, header, statement_id(record.header), body)
 
 
@@ -61,14 +62,14 @@ def shown_key(said: Said) -> VerifyingKey | None:
     return key
 
 
-def shown_enrolment(said: Said) -> identity_pb2.Enrolment | None:
-    """Return the enrolment that a verified body holds; raises :class:`BodyError` when it does not parse."""
-    if said.header.kind != Kind.ENROLMENT or said.body is None:
+def shown_deed(said: Said) -> Message | None:
+    """Return what a statement does to keys, by its verified body; ``None`` for one that does nothing, or has no body.
+
+    Raises :class:`BodyError` when the body does not parse.
+    """
+    if said.header.kind not in _DEEDS or said.body is None:
         return None
-    content = parse_content(Kind.ENROLMENT, decode_body(said.body))
-    if not isinstance(content, identity_pb2.Enrolment):
-        raise BodyError("MALFORMED_BODY", "the body holds no enrolment")
-    return content
+    return parse_content(Kind(said.header.kind), decode_body(said.body))
 
 
 def verify_said(said: Said, key: VerifyingKey) -> None:

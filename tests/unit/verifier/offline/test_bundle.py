@@ -274,15 +274,6 @@ def test_a_leaf_that_is_no_record_is_refuted(book: Logbook) -> None:
     assert told(verified(book).refuted) == [("MALFORMED_RECORD", 14)]
 
 
-def test_a_key_that_is_not_its_authors_is_refuted(book: Logbook) -> None:
-    header = decode_header(decode_record(book.records[13]).header)
-    key = SigningKey.generate()
-    words = encode_header(replace(header, key_id=key.key_id))
-    signature = key.sign(statement_id(words))
-    book.records[13] = encode_record(Record(words, signature, T0))
-    assert told(verified(book).refuted) == [("OTHER_KEY", 13)]
-
-
 def test_a_log_that_began_with_something_else_is_refuted(book: Logbook) -> None:
     ledger = book.people["ledger"]
     author = Author.opening(ledger.key, b"l" * 16)
