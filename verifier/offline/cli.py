@@ -104,7 +104,7 @@ def bundle(file: Path, digest: bytes, output: str) -> NoReturn:
     data = _read(file, BUNDLE_LIMIT)
     outcome = _tried(str(file), lambda: verify_bundle(decode_offline_bundle(data), digest))
     _show(outcome, output)
-    raise SystemExit(_EXITS[outcome.conclusion])
+    raise SystemExit(exit_status(outcome.conclusion))
 
 
 @verify.command()
@@ -151,6 +151,11 @@ def record(
     )
     _show(outcome, output)
     raise SystemExit(1 if outcome.conclusion is Conclusion.REFUTED else 0)
+
+
+def exit_status(conclusion: Conclusion) -> int:
+    """Return the exit status of a bundle's verification: never 0 on incomplete evidence."""
+    return _EXITS[conclusion]
 
 
 def _verify_named(path: Path, agreement: bytes, digest: bytes | None) -> None:
