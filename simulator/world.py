@@ -98,11 +98,13 @@ def verify_shifts(shifts: Sequence[Shift]) -> None:
             raise WorldError("BAD_SHIFTS", f"a shift ends after it starts, not {shift}")
 
 
-def record(path: Path, world: World, party: Party, node: Node, shifts: Sequence[Shift]) -> None:
+def record(
+    path: Path, world: World, party: Party, node: Node, shifts: Sequence[Shift]
+) -> tuple[float, ...]:
     """Write the recording of one node that works through ``shifts`` to ``path``: 1 Hz, labelled as simulated.
 
     The reading at second t is what the counters show after that second; at 0 they have not moved yet. Chips of one
-    party that do the same work in the same shift do one job.
+    party that do the same work in the same shift do one job. Returned is what :func:`wall_energy` would.
     """
     verify_shifts(shifts)
     chips = _chips(world, node)
@@ -117,12 +119,15 @@ def record(path: Path, world: World, party: Party, node: Node, shifts: Sequence[
     )
     channels = [channel.name for channel in CHIP_CHANNELS]
     channels += [c.name for c in NODE_CHANNELS if c.name in {"wall_w", "wall_resolution_w"}]
+    counted = [0.0]
     with RecordingWriter(path, header, channels) as writer:
         for second, (readings, watts) in enumerate(_seconds(world, party, node, shifts, chips)):
             time_ms = second * PERIOD_MS
             for row, values in enumerate(readings):
                 writer.write(Reading(time_ms, row, values))
             writer.write(Reading(time_ms, NODE, {"wall_w": round(watts), "wall_resolution_w": 1.0}))
+            counted.append(counted[-1] + watts)
+    return tuple(counted)
 
 
 def wall_energy(

@@ -8,7 +8,7 @@ from simulator.demo.cast import Cast
 from simulator.demo.lab import Lab, LabNode, Replay, make_node_keys
 from simulator.demo.narration import SIMULATED
 from simulator.demo.plot import Plot
-from simulator.strategies.interface import Calendar
+from simulator.strategies.interface import Calendar, Conduct
 from simulator.strategies.registry import find_strategy
 from simulator.world import Node, Party, Site, World, record, wall_energy
 
@@ -108,7 +108,8 @@ def _lab(folder: Path, cast: Cast, world: World, party: Party) -> Lab:
         end_s=_TOLD_MIN * 60,
     )
     conduct = strategy.conduct(calendar)
-    metered = [wall_energy(world, party, node, conduct.shifts) for node in party.nodes]
+    folder.mkdir(parents=True)
+    metered = [_record(folder, world, party, node, conduct) for node in party.nodes]
     lab = Lab(
         party=party.name,
         folder=folder,
@@ -132,6 +133,13 @@ def _lab(folder: Path, cast: Cast, world: World, party: Party) -> Lab:
         metered_j=tuple(map(sum, zip(*metered, strict=True))),
     )
     make_node_keys(lab)
-    for node in party.nodes:
-        record(folder / f"{node.name}.csv.gz", world, party, node, conduct.told or conduct.shifts)
     return lab
+
+
+def _record(
+    folder: Path, world: World, party: Party, node: Node, conduct: Conduct
+) -> tuple[float, ...]:
+    """Record what a node's driver tells, and return what a meter at its wall has truly counted, J by the second."""
+    path = folder / f"{node.name}.csv.gz"
+    told = record(path, world, party, node, conduct.told or conduct.shifts)
+    return told if conduct.told is None else wall_energy(world, party, node, conduct.shifts)

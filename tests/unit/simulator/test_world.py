@@ -9,7 +9,17 @@ from simulator.chip import H100
 from simulator.errors import WorldError
 from simulator.strategies.interface import Calendar
 from simulator.strategies.registry import STRATEGIES, find_strategy
-from simulator.world import HOST_W, Node, Party, Shift, Site, World, record, verify_shifts
+from simulator.world import (
+    HOST_W,
+    Node,
+    Party,
+    Shift,
+    Site,
+    World,
+    record,
+    verify_shifts,
+    wall_energy,
+)
 
 NODE = Node("a-1", 2, H100)
 PARTY = Party("lab-a", "honest", (Site("hall", (NODE, Node("a-2", 2, H100))),))
@@ -106,3 +116,26 @@ def test_open_training_reports_to_the_end_and_silence_does_not() -> None:
 def test_an_unknown_strategy_is_refused_by_name() -> None:
     with pytest.raises(WorldError, match="bribery"):
         find_strategy("bribery")
+
+
+def test_a_meter_counts_what_the_wall_reads_whether_it_is_recorded_or_not(tmp_path: Path) -> None:
+    counted = record(tmp_path / "r", WORLD, PARTY, NODE, SHIFTS)
+    assert counted == wall_energy(WORLD, PARTY, NODE, SHIFTS)
+    with RecordingReader(tmp_path / "r") as reader:
+        walls = [reading.values["wall_w"] for reading in reader if reading.chip < 0]
+    assert [counted[0], len(counted)] == [0.0, 121]
+    for step, wall in zip(pairwise(counted), walls, strict=True):
+        assert step[1] - step[0] == pytest.approx(wall, abs=0.51)
+
+
+def test_a_forgers_recording_is_that_of_idle_chips_and_its_meter_that_of_training(
+    tmp_path: Path,
+) -> None:
+    conduct = find_strategy("forged_counters").conduct(Calendar(30, 60, 240))
+    assert conduct.told is not None
+    told = record(tmp_path / "r", WORLD, PARTY, NODE, conduct.told)
+    true = wall_energy(WORLD, PARTY, NODE, conduct.shifts)
+    assert true[-1] - true[60] > 1.3 * (told[-1] - told[60])
+    with RecordingReader(tmp_path / "r") as reader:
+        late = [r.values["utilisation"] for r in reader if r.chip >= 0 and r.time_ms > 31_000]
+    assert max(late) == 0
