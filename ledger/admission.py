@@ -40,11 +40,23 @@ def taken(one: Screened, chains: Chains, keyring: Keyring) -> Refusal:
     return fork(one.header.sequence, 0 if chain is None else len(chain.indices))
 
 
+def proves(one: Screened, place: int, before: int | None, chains: Chains) -> bool:
+    """Return whether a second statement for the place that record ``place`` holds is to be logged as a proof.
+
+    It is when it was handed over right after the first, whose index is ``before`` and which was logged before: an
+    author that lost its way sends the second alone, and shall go on in a new epoch; whoever hands over both knows what
+    they are. Once an epoch is enough (docs/adr/0006-both-headers-make-a-proof.md).
+    """
+    chain = chains.epoch(one.header.author, one.header.epoch)
+    return before == place and chain is not None and chain.proof is None
+
+
 def fork(sequence: int, wanted: int) -> Refusal:
     """Return the refusal of a second statement for one place."""
     return Refusal(
         "FORK",
-        f"another statement holds sequence {sequence}: both headers together prove equivocation; open a new epoch",
+        f"another statement holds sequence {sequence}: both headers together prove equivocation, and are logged when "
+        "somebody hands over the two in one batch, the logged one first; to go on, open a new epoch",
         wanted,
     )
 

@@ -15,13 +15,17 @@ from statements.header import Header
 class Epoch:
     """One epoch of an author: the index in the log of every sequence, the id of the newest statement, and the key.
 
-    ``contested``: the log holds a second statement for one of its places.
+    ``proof`` is the index of a second statement for one of its places, once that was handed over.
     """
 
     indices: "array[int]"
     head: bytes
     key_id: bytes
-    contested: bool = False
+    proof: int | None = None
+
+    def holds(self, header: Header) -> bool:
+        """Whether some statement holds a header's place."""
+        return header.sequence < len(self.indices)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,14 @@ class Chains:
             chain = epochs[header.epoch] = Epoch(array("Q"), statement_id, header.key_id)
         chain.indices.append(index)
         chain.head = statement_id
+
+    def contest(self, header: Header, index: int) -> None:
+        """Log a second statement for a place of an epoch; the chain goes on without it."""
+        self._authors[header.author][header.epoch].proof = index
+
+    def uncontest(self, header: Header) -> None:
+        """Take a second statement back."""
+        self._authors[header.author][header.epoch].proof = None
 
     def pop(self, header: Header) -> None:
         """Take the newest statement of an epoch back."""

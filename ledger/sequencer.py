@@ -12,7 +12,7 @@ from typing import Self
 
 from google.protobuf.message import Message
 
-from ledger.admission import judge, taken
+from ledger.admission import judge, proves, taken
 from ledger.chains import Chains, Head
 from ledger.errors import JournalError
 from ledger.journal.interface import Entry, Journal, Leaf
@@ -86,9 +86,13 @@ class Sequencer:
         for record, held in self._journal.leaves(self.size, self._journal.size()):
             logged = decode_record(record)
             header = decode_header(logged.header)
-            if header.kind in TEACHING and held:
-                self._learn(header, logged)
-            self._chains.push(header, self.size, statement_id(logged.header))
+            chain = self._chains.epoch(header.author, header.epoch)
+            if chain is not None and chain.holds(header):
+                self._chains.contest(header, self.size)
+            else:
+                if header.kind in TEACHING and held:
+                    self._learn(header, logged)
+                self._chains.push(header, self.size, statement_id(logged.header))
             self._newest_ms = max(self._newest_ms, logged.logged_at_ms)
             self.size += 1
         self._doubtful = False
@@ -114,7 +118,7 @@ class Sequencer:
             self.catch_up()
         group = _Group(self.size, self._logged_before(one for batch in batches for one in batch))
         now_ms = self.now_ms()
-        answers = [[self._admit(one, group, now_ms) for one in batch] for batch in batches]
+        answers = [self._admit(batch, group, now_ms) for batch in batches]
         self._commit(group, now_ms)
         return [
             [_receipt(one, group) if isinstance(one, _Held) else one for one in batch]
@@ -141,23 +145,52 @@ class Sequencer:
         self._commit(group, now_ms)
         return _receipt(held, group)
 
-    def _admit(self, one: Screened | Refusal, group: _Group, now_ms: int) -> _Held | Refusal:
-        if isinstance(one, Refusal):
-            return one
+    def _admit(
+        self, batch: Sequence[Screened | Refusal], group: _Group, now_ms: int
+    ) -> list[_Held | Refusal]:
+        answers: list[_Held | Refusal] = []
+        before: int | None = None
+        for one in batch:
+            answer = (
+                one if isinstance(one, Refusal) else self._admit_one(one, group, now_ms, before)
+            )
+            before = None
+            if isinstance(answer, _Held) and answer.index < group.first:
+                before = answer.index
+            answers.append(answer)
+        return answers
+
+    def _admit_one(
+        self, one: Screened, group: _Group, now_ms: int, before: int | None
+    ) -> _Held | Refusal:
         verdict = judge(one, self._chains, self.keyring)
         if verdict is None:
             return self._stage(one, group, now_ms)
         if isinstance(verdict, Refusal):
             return verdict
-        if _leaf(verdict, group)[0][_HEADER_AT] == one.statement.header:
-            return _Held(verdict)
+        chain = self._chains.epoch(one.header.author, one.header.epoch)
+        for place in (verdict, None if chain is None else chain.proof):
+            if place is not None and _leaf(place, group)[0][_HEADER_AT] == one.statement.header:
+                return _Held(place)
+        if self.keyring.is_live(one.header.key_id) and proves(one, verdict, before, self._chains):
+            return self._stage_proof(one, group, now_ms)
         return taken(one, self._chains, self.keyring)
 
-    def _stage(self, one: Screened, group: _Group, now_ms: int) -> _Held:
-        index = group.first + len(group.entries)
-        statement = one.statement
+    def _stage_proof(self, one: Screened, group: _Group, now_ms: int) -> _Held:
+        """Log a second statement for a place: it proves what it proves, and does nothing else."""
+        index = self._enter(one.statement, group, now_ms)
+        self._chains.contest(one.header, index)
+        group.undo.append(partial(self._chains.uncontest, one.header))
+        return _Held(index)
+
+    @staticmethod
+    def _enter(statement: Statement, group: _Group, now_ms: int) -> int:
         record = encode_record(Record(statement.header, statement.signature, now_ms))
         group.entries.append((record, statement.stored or None))
+        return group.first + len(group.entries) - 1
+
+    def _stage(self, one: Screened, group: _Group, now_ms: int) -> _Held:
+        index = self._enter(one.statement, group, now_ms)
         self._chains.push(one.header, index, one.id)
         group.undo.append(partial(self._chains.pop, one.header))
         undo = self.keyring.heed(one.header, one.content)
@@ -184,8 +217,9 @@ class Sequencer:
         for one in statements:
             if isinstance(one, Screened):
                 chain = self._chains.epoch(one.header.author, one.header.epoch)
-                if chain is not None and one.header.sequence < len(chain.indices):
+                if chain is not None and chain.holds(one.header):
                     claimed.append(chain.indices[one.header.sequence])
+                    claimed += [] if chain.proof is None else [chain.proof]
         claimed.sort()
         found: dict[int, Leaf] = {}
         while claimed:

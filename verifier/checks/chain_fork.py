@@ -2,10 +2,12 @@
 
 Two headers for one place of a chain; a header that follows another past than the one logged; or a header of an epoch
 whose successor its author had already seen in the log. Both headers are signed, and are the proof. The branch that was
-logged first is what counts; it is contested until the key is replaced.
+logged first is what counts; it is contested until the key is rotated: in every period until then there is doubt.
 """
 
 from collections.abc import Iterator
+
+import numpy as np
 
 from verifier.checks.interface import (
     Check,
@@ -16,12 +18,18 @@ from verifier.checks.interface import (
     cite,
     finding_id,
 )
+from verifier.evidence.chains import FOREVER, Fork
 
 
 def _find(case: PartyCase) -> Iterator[Finding]:
     records = case.evidence.records
+    contested: dict[bytes, Fork] = {}
     for fork in case.evidence.chains.forks:
-        if fork.author not in case.authors() or not case.said_within(fork.rows[1]):
+        if fork.author not in case.authors():
+            continue
+        if not case.said_within(fork.rows[1]):
+            if _is_contested(case, fork):
+                contested.setdefault(records.text("key_id", fork.rows[1]), fork)
             continue
         row = fork.rows[1]
         subject = case.name(fork.author)
@@ -39,11 +47,38 @@ def _find(case: PartyCase) -> Iterator[Finding]:
             f"{records.sequence[row]} on, and the branch logged first is what counts",
             evidence=cite(case.evidence, fork.rows),
         )
+    for key_id, fork in contested.items():
+        subject = case.name(fork.author)
+        yield Finding(
+            id=finding_id("chain_fork", case.party.id, f"{subject} {key_id.hex()}", case.period[0]),
+            check="chain_fork",
+            cls=CheckClass.EXACT,
+            severity=Severity.DOUBT,
+            subject=subject,
+            from_ms=case.period[0],
+            to_ms=case.period[1],
+            summary="its key contradicted itself before, and was still the one that it spoke with: somebody else may "
+            "hold it too; what it says decides nothing until it is rotated",
+            evidence=cite(case.evidence, fork.rows),
+        )
+
+
+def _is_contested(case: PartyCase, fork: Fork) -> bool:
+    """Whether a fork was logged before the period, and its key ended no sooner than the period began."""
+    records, time = case.evidence.records, case.evidence.time
+    index = int(records.index[fork.rows[1]])
+    if time.clamp(index, int(records.logged_at_ms[fork.rows[1]])) >= case.period[0]:
+        return False
+    until = case.evidence.keys[records.text("key_id", fork.rows[1])].until_index
+    if until == FOREVER:
+        return True
+    row = int(np.searchsorted(records.index, until))
+    return time.clamp(until, int(records.logged_at_ms[row])) > case.period[0]
 
 
 CHECK = Check(
     id="chain_fork",
-    version=1,
+    version=2,
     cls=CheckClass.EXACT,
     looks_for="two statements of one key that contradict each other",
     cites="both statements",

@@ -222,7 +222,9 @@ class _Gatherer:
             return
         if content is None:
             return
-        if isinstance(content, identity_pb2.Enrolment):
+        if live is not None and self.places.is_taken(row, self.keys):
+            pass  # logged second for its place: it proves a fork, and does nothing to keys
+        elif isinstance(content, identity_pb2.Enrolment):
             self._enrol(row, author, content)
         elif isinstance(content, identity_pb2.Rotation | identity_pb2.Revocation):
             self._end_key(row, content)
@@ -285,8 +287,6 @@ class _Gatherer:
 
     def _end_key(self, row: int, message: identity_pb2.Rotation | identity_pb2.Revocation) -> None:
         header, index = self.records.header(row), int(self.records.index[row])
-        if self.places.is_taken(row, self.keys):
-            return  # of a branch that was logged second: it proves a fork, and does nothing else
         lives = KeyLives(self.keys, self.pins, self.enrolled)
         try:
             if isinstance(message, identity_pb2.Rotation):

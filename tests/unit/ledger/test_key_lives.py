@@ -31,7 +31,11 @@ class Desk:
     def send(self, *said: Statement) -> list[Outcome]:
         keyring = self.keyring
         batch = screen(
-            [triple(one) for one in said], keyring.known, keyring.may_appear, keyring.pins.digest
+            [triple(one) for one in said],
+            keyring.known,
+            keyring.may_appear,
+            keyring.pins.digest,
+            keyring.pins.disclosures,
         )
         (outcomes,) = self.sequencer.log([batch])
         return outcomes

@@ -212,3 +212,16 @@ def test_a_forged_statement_at_its_place_does_not_undo_a_rotation(book: Logbook)
     evidence = book.evidence()
     assert _window(book, 1) in _authentic(book.evidence())
     assert _faults(evidence) == [("BAD_SIGNATURE", forged)]
+
+
+def test_an_enrolment_at_a_place_that_was_taken_enrols_nobody(book: Logbook) -> None:
+    """Ledgers do not heed it either: both must agree on who may speak."""
+    party = book.people["aurora"]
+    thief = replace(party)
+    book.say("aurora", governance_pb2.Accession(agreement=book.pins.digest, party="aurora"))
+    book.people["aurora"] = thief
+    book.enrol("aurora", "aurora/1")
+    book.people["aurora"] = party
+    evidence = book.evidence()
+    assert [node.name for node in evidence.nodes] == ["aurora/0"]
+    assert len(evidence.chains.forks) == 1
