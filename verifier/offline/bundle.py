@@ -68,11 +68,13 @@ def verify_bundle(bundle: OfflineBundle, digest: bytes) -> Outcome:
     # 6. Signatures.
     signed = find_signed(outcome, records, find_keys(outcome, records))
     # 7. Standing.
-    heard = find_heard(outcome, signed, root.pins)
+    ledger = root.pins.ledger(checkpoint.origin).key_id
+    heard = find_heard(outcome, signed, root.pins, ledger)
+    _verify_any(outcome, bundle, heard)
     # 8. Chains.
     follow_chains(outcome, heard, bundle.selection)
     # 9. The beginning.
-    _verify_beginning(outcome, heard, root.pins, root.pins.ledger(checkpoint.origin).key_id)
+    _verify_beginning(outcome, heard, root.pins, ledger)
     return outcome
 
 
@@ -97,6 +99,15 @@ def _verify_whole(outcome: Outcome, bundle: OfflineBundle, checkpoint: Checkpoin
         outcome.miss("RECORDS_MISSING", words)
     else:
         outcome.hold("WHOLE", f"every record from {first} to {last} is here")
+
+
+def _verify_any(outcome: Outcome, bundle: OfflineBundle, heard: Sequence[Said]) -> None:
+    selection = bundle.selection
+    if isinstance(selection, SaidBy) and not any(
+        said.header.author == selection.author for said in heard
+    ):
+        words = f"nothing that {selection.author.hex()} said is here"
+        outcome.miss("RECORDS_MISSING", words)
 
 
 def _read(outcome: Outcome, bundle: OfflineBundle) -> list[Said]:

@@ -211,7 +211,7 @@ def _show(outcome: Outcome, output: str) -> None:
         }
         click.echo(json.dumps(tree, indent=2))
         return
-    click.echo(f"{outcome.subject}: {outcome.conclusion.value}")
+    click.echo(_printable(f"{outcome.subject}: {outcome.conclusion.value}"))
     for heading, remarks in (
         ("verified", outcome.verified),
         ("REFUTED", outcome.refuted),
@@ -221,7 +221,12 @@ def _show(outcome: Outcome, output: str) -> None:
         if remarks:
             click.echo(f"\n{heading}")
             for line in _lines(remarks):
-                click.echo(f"  {line}")
+                click.echo(f"  {_printable(line)}")
+
+
+def _printable(line: str) -> str:
+    """Return a line in which nothing moves a terminal's cursor."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
 
 
 def _tree(remarks: Sequence[Remark]) -> list[dict[str, str | int]]:

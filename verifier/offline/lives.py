@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from protos.stillwatch.statement.v1 import identity_pb2
 from statements.enrolment import verify_enrolment
 from statements.errors import StatementError
+from statements.kinds import Kind
 from statements.pins import Pins, Role
 from statements.rotation import verify_revocation, verify_rotation
 from verifier.errors import VerifierError
@@ -28,13 +29,13 @@ class _Life:
     ended: int | None = None
 
 
-def find_heard(outcome: Outcome, signed: Sequence[Said], pins: Pins) -> list[Said]:
+def find_heard(outcome: Outcome, signed: Sequence[Said], pins: Pins, ledger: bytes) -> list[Said]:
     """Return the records that their authors said, as far as is shown; note the others, and by whose word they speak.
 
-    ``signed`` are records whose signatures hold, by index. A key of which nothing is shown speaks for itself alone: it
-    is noted as missing, and heard in nobody else's name.
+    ``signed`` are records whose signatures hold, by index; ``ledger`` is the log's own author. A key of which nothing
+    is shown speaks for itself alone: it is noted as missing, and heard in nobody else's name.
     """
-    lives = _Lives(pins)
+    lives = _Lives(pins, ledger)
     heard = [said for said in signed if lives.hears(outcome, said)]
     for said in lives.unknown.values():
         outcome.miss(
@@ -58,8 +59,9 @@ def find_heard(outcome: Outcome, signed: Sequence[Said], pins: Pins) -> list[Sai
 class _Lives:
     """The keys as the records so far have them."""
 
-    def __init__(self, pins: Pins) -> None:
+    def __init__(self, pins: Pins, ledger: bytes) -> None:
         self._pins = pins
+        self._ledger = ledger
         self._parties: set[tuple[bytes, bytes]] = set()
         self.by_key = {key: _Life(key, "pinned by the agreement") for key in pins.by_key}
         self.unknown: dict[tuple[bytes, bytes], Said] = {}
@@ -78,6 +80,9 @@ class _Lives:
         if life.ended is not None:
             words = f"its key ended at record {life.ended}: rotated away or revoked"
             outcome.refute("REVOKED_KEY", words, said.index)
+            return False
+        if header.kind == Kind.TICK and header.author != self._ledger:
+            outcome.refute("WRONG_AUTHOR", "only a log's own ledger says its time", said.index)
             return False
         try:
             self._heed(said, shown_deed(said))

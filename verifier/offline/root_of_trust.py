@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from statements.clock import REHEARSAL_PREFIX
 from statements.log_trust import LogTrust, Witnessed
-from statements.pins import Pins, read_pins
+from statements.pins import Pins, agreement_digest, read_pins
 from tlog.checkpoint import parse_checkpoint
 from tlog.note import parse_note
 from verifier.errors import VerifierError
@@ -25,11 +26,12 @@ def read_root(agreement: bytes, note: bytes, digest: bytes | None) -> Root:
     Raises :class:`VerifierError` when the agreement is not the one with that digest, :class:`PinsError` when it does
     not parse or lists no such log, and :class:`NoteError` when the note is no checkpoint.
     """
-    pins = read_pins(agreement)
-    if digest is not None and pins.digest != digest:
+    found = agreement_digest(agreement)
+    if digest is not None and found != digest:
         raise VerifierError(
-            "OTHER_AGREEMENT", f"the agreement is sha256:{pins.digest.hex()}, not the one named"
+            "OTHER_AGREEMENT", f"the agreement is sha256:{found.hex()}, not the one named"
         )
+    pins = read_pins(agreement)
     origin = parse_checkpoint(parse_note(note)).origin
     return Root(pins, LogTrust.of(pins, pins.ledger(origin)))
 
@@ -46,6 +48,9 @@ def tell_root(outcome: Outcome, root: Root, seen: Witnessed, *, named: bool) -> 
         )
     tree = f"the checkpoint of {checkpoint.size} records, root {checkpoint.root.hex()}"
     outcome.hold("LOG_SIGNATURE", f"{checkpoint.origin} signed {tree}")
+    if checkpoint.origin.startswith(REHEARSAL_PREFIX):
+        words = "anything about real hardware: by its origin this log is a rehearsal"
+        outcome.beyond.append(Remark("REHEARSAL", words))
     if root.trust.policy.quorum is None:
         outcome.beyond.append(
             Remark(

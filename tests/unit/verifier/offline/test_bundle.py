@@ -1,21 +1,29 @@
 """What a bundle shows, what it does not, and every way in which one may be false."""
 
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from protos.stillwatch.statement.v1 import governance_pb2
+from protos.stillwatch.statement.v1 import governance_pb2, log_pb2
 from statements.author import Author
-from statements.errors import PinsError
+from statements.errors import PinsError, StatementError
 from statements.header import decode_header, encode_header
-from statements.offline_bundle import RangeOf, SaidBy
+from statements.offline_bundle import (
+    RangeOf,
+    SaidBy,
+    decode_offline_bundle,
+    encode_offline_bundle,
+)
 from statements.record import Record, decode_record, encode_record
 from statements.signing import SigningKey, statement_id
 from tests.unit.verifier.logbook import IDLE, T0, Logbook, NodeSpeaker, Speaker
 from tests.unit.verifier.offline.bundling import NODE, bundle_of, play, told, verified
 from tlog.checkpoint import Checkpoint, sign_checkpoint
-from tlog.errors import NoteError, ProofError
+from tlog.errors import NoteError, ProofError, TlogError
 from tlog.note import Signer
 from verifier.errors import VerifierError
 from verifier.offline.bundle import verify_bundle
@@ -54,7 +62,7 @@ def test_a_whole_honest_log_is_verified(book: Logbook) -> None:
         *("AGREEMENT", "LOG_SIGNATURE", "INCLUSION", "WHOLE", "BODIES", "SIGNATURES"),
         *("STANDING", "CHAINS", "BEGINNING"),
     ]
-    assert {"QUORUM_NONE", "LATER"} <= {remark.reason for remark in outcome.beyond}
+    assert {"QUORUM_NONE", "REHEARSAL", "LATER"} <= {remark.reason for remark in outcome.beyond}
 
 
 def test_a_range_with_its_support_is_verified(book: Logbook) -> None:
@@ -189,6 +197,11 @@ def test_a_node_that_spoke_before_its_enrolment_does_not_stand(
     assert ("STANDING_NOT_SHOWN", 2) in told(verified(book).missing)
 
 
+def test_a_bundle_of_an_author_who_says_nothing_in_it_is_incomplete(book: Logbook) -> None:
+    outcome = verified(book, bundle_of(book, SUPPORT, SaidBy(b"n" * 32)))
+    assert told(outcome.missing) == [("RECORDS_MISSING", None)]
+
+
 # What is false in one record
 
 
@@ -281,3 +294,30 @@ def test_a_log_that_began_with_something_else_is_refuted(book: Logbook) -> None:
     book.records[0] = encode_record(Record(said.header, said.signature, T0))
     book.bodies[0] = said.stored
     assert ("OTHER_BEGINNING", 0) in told(verified(book).refuted)
+
+
+def test_only_the_ledger_says_the_time(book: Logbook) -> None:
+    index = book.say("meridian", log_pb2.Tick(checkpoint=book.note(), time=book.now_ms))
+    assert told(verified(book).refuted) == [("WRONG_AUTHOR", index)]
+
+
+def test_a_log_that_is_no_rehearsal_is_not_called_one() -> None:
+    outcome = verified(Logbook.begin(rehearsal=False))
+    assert "REHEARSAL" not in [remark.reason for remark in outcome.beyond]
+
+
+# Anything at all
+
+WHOLE = play()
+BYTES = encode_offline_bundle(bundle_of(WHOLE, SUPPORT | {6, 7, 8}, RangeOf(6, 8)))
+
+
+@given(st.integers(1024, len(BYTES) - 1), st.integers(0, 7))
+@settings(max_examples=300)
+def test_no_flipped_bit_is_verified(at: int, bit: int) -> None:
+    """Behind the selection: that one is whoever made the bundle's own claim, and held to what is there."""
+    changed = bytearray(BYTES)
+    changed[at] ^= 1 << bit
+    with suppress(StatementError, TlogError, VerifierError):
+        outcome = verify_bundle(decode_offline_bundle(bytes(changed)), WHOLE.pins.digest)
+        assert outcome.conclusion is not Conclusion.VERIFIED

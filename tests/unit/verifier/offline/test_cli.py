@@ -175,7 +175,7 @@ def test_a_record_alone_is_verified_and_what_was_not_given_is_said(files: Files)
         "verified": ["LOG_SIGNATURE", "INCLUSION"],
         "refuted": [],
         "not_verified": ["BODY_NOT_GIVEN", "KEY_NOT_GIVEN", "STANDING_NOT_SHOWN"],
-        "cannot_show": ["AGREEMENT_NOT_NAMED", "QUORUM_NONE", "CHAIN", "LOGGED_AT"],
+        "cannot_show": ["AGREEMENT_NOT_NAMED", "REHEARSAL", "QUORUM_NONE", "CHAIN", "LOGGED_AT"],
     }
 
 
@@ -295,3 +295,13 @@ def test_long_lists_are_cut_for_people_and_whole_for_programs(
     assert "record 19: the body is not here [BODY_NOT_HELD]" in words
     assert "record 20:" not in words
     assert len(reasons(files.bundle("-o", "json"))["not_verified"]) == 90
+
+
+def test_nothing_that_is_shown_moves_the_cursor(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome = Outcome("a\x9b2Jbundle", [Remark("X", "some\x1b[1Athing \u202e")])
+    monkeypatch.setattr(cli, "verify_bundle", lambda *_: outcome)
+    shown = files.bundle().stdout
+    assert all(line.isprintable() for line in shown.splitlines())
+    assert "some\N{REPLACEMENT CHARACTER}[1Athing" in shown
