@@ -106,6 +106,23 @@ class Processes:
             time.sleep(_POLL_S)
         return path.read_text(encoding="utf-8")
 
+    def await_end(self, name: str, timeout_s: float) -> None:
+        """Wait until a child ends by itself; raises ProcessError when it does not in time, or ends in error."""
+        child = self._children.pop(name)
+        try:
+            status = child.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            child.process.kill()
+            child.process.wait()
+            raise ProcessError(
+                "CHILD_SLOW", f"{name!r} did not end within {timeout_s:g} s"
+            ) from None
+        if status != 0:
+            raise ProcessError(
+                "CHILD_FAILED",
+                f"the process {name!r} ended badly ({_ended(status)}):\n{tail(child.log)}",
+            )
+
     def run(
         self,
         name: str,
