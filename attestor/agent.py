@@ -24,7 +24,7 @@ from attestor.sampler import NodeSampler, Poller
 from attestor.spool import Spool, Spooled
 from attestor.uplink import Ledger, Uplink, newest_logged
 from attestor.uploader import Uploader
-from statements.author import Statement
+from statements.author import Seen, Statement
 from statements.clock import Clock
 from statements.errors import SubmissionError
 from statements.log_trust import LogTrust
@@ -192,9 +192,12 @@ class Agent:
             uploader.start()  # not before: the ledger's client is one thread's at a time
 
         def spool() -> None:
+            seen = (
+                self._uplink.seen
+            )  # first: an epoch whose successor is in there is given up before it is used
             self._restate_inherited()
             self._reopen()
-            if self._spool():
+            if self._spool(seen):
                 uploader.wake()
 
         self._try("spool", self._spooling, spool)
@@ -289,7 +292,7 @@ class Agent:
                     lost=node.chain.dropped,
                 )
 
-    def _spool(self) -> bool:
+    def _spool(self, seen: Seen) -> bool:
         """Sign and commit all that is pending, one transaction a spool. True if there was any."""
         any_said = False
         for spool, _ in self._authors:
@@ -297,10 +300,7 @@ class Agent:
             for node in speaking:
                 node.chain.settle(spool.head(node.author))
             now = self._clock.now_ms()
-            signed = [
-                (node, node.chain.sign(now, self._uplink.seen, node.windows.life))
-                for node in speaking
-            ]
+            signed = [(node, node.chain.sign(now, seen, node.windows.life)) for node in speaking]
             said = [item for _, items in signed for item in items]
             if not said:
                 continue

@@ -8,6 +8,8 @@ What a ledger answers decides what happens next:
 - a fork, a wrong previous, or something that can never be accepted: the epoch cannot go on, and the
   chain is told to open another one;
 - anything else (not enrolled yet, no room, draining): tried again later, by author.
+
+Before a newer checkpoint is believed, the ledger is asked whether anybody else has opened an epoch with a node's key.
 """
 
 import random
@@ -88,6 +90,10 @@ def newest_logged(heads: Sequence[Head]) -> bytes:
     return max(heads, key=lambda head: head.index).statement_id if heads else NOTHING
 
 
+def _epochs(heads: Sequence[Head]) -> set[bytes]:
+    return {head.epoch for head in heads}
+
+
 class Uplink:
     """The sending side of an agent. ``round`` does one round of work; ``Uploader`` repeats it.
 
@@ -113,6 +119,7 @@ class Uplink:
         self._draw = draw
         self._checkpoint_every_s = checkpoint_every_s
         self._checkpoint_due = monotonic()
+        self._shown = b""
         self._patience: dict[bytes, Backoff] = {}
         self._not_before: dict[bytes, float] = {}
         self._held: set[bytes] = set()
@@ -153,9 +160,34 @@ class Uplink:
         self._believe(self._ledger.checkpoint())
 
     def _believe(self, checkpoint: bytes) -> None:
+        if checkpoint != self._shown:
+            self._notice_clones()  # before what they said can be among what this node has seen
+            self._shown = checkpoint
         if self._view.advance(checkpoint, self._ledger.consistency):
             for spool, _ in self._authors:
                 spool.remember(self._view.seen)
+
+    def _notice_clones(self) -> None:
+        """Give up each epoch after which somebody else has opened another one with the same key.
+
+        To speak on in it, having seen that, would be the author's contradiction.
+        """
+        for spool, authors in self._authors:
+            for author in authors:
+                own = spool.head(author)
+                if own is None or author in self._held:
+                    continue
+                heads = self._ledger.author(author)
+                if heads[-1:] and heads[-1].epoch != own.epoch and own.epoch in _epochs(heads):
+                    _log.error(
+                        "somebody else speaks with this node's key: find out who, and rotate it",
+                        node=author.hex(),
+                        reason="KEY_CLONED",
+                        epoch=heads[-1].epoch.hex(),
+                        index=heads[-1].index,
+                    )
+                    self._held.add(author)
+                    self.wedges.put(Wedge(author, newest_logged(heads), "KEY_CLONED"))
 
     def send(self) -> bool:
         """Send up to a batch of unlogged statements, in order, and note what became of them."""

@@ -3,7 +3,7 @@
 import importlib.metadata
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -19,12 +19,14 @@ from attestor.sources.interface import Source
 from attestor.sources.replay import ReplaySource
 from attestor.spool import Spool, Spooled
 from attestor.uplink import Uplink
-from protos.stillwatch.statement.v1 import summary_pb2
+from protos.stillwatch.statement.v1 import identity_pb2, summary_pb2
+from statements.author import Author, Statement
 from statements.body import decode_body
 from statements.clock import ScaledClock
 from statements.errors import SubmissionError
 from statements.header import Header, decode_header
 from statements.kinds import Kind
+from statements.ledger_client import Receipt, Refusal
 from statements.pins import Pins
 from statements.record import decode_record
 from statements.signing import SigningKey
@@ -439,3 +441,37 @@ def test_what_the_ledger_has_of_the_key_before_is_not_said_again(
     newest = headers(ledger, author)[logged]
     assert newest.kind == Kind.OPENING
     assert newest.previous == ledger.heads[author, headers(ledger, author)[0].epoch][1]
+
+
+def test_a_node_whose_key_somebody_else_speaks_with_says_nothing_more_in_an_epoch_that_was_followed(
+    tmp_path: Path, replay: Callable[[], Source]
+) -> None:
+    """Its statements would prove that its key contradicts itself: none of them may have seen the other's opening."""
+    settings = config(tmp_path, {"n1": replay})
+    key, ledger = settings.nodes[0].key, FakeLedger()
+    append = ledger.append
+    opened: list[int] = []
+
+    def cloned(statements: Sequence[Statement]) -> list[Receipt | Refusal]:
+        results = append(statements)
+        if len(ledger.records) > 3 and not opened:
+            opening = identity_pb2.Opening(key=key.spki, logs=["x"], agreements=[b"a" * 32])
+            clone, _ = Author.opening(key, b"clone" + bytes(11)).say(
+                opening, AT, AT, salt=bytes(16)
+            )
+            opened.append(len(ledger.records))
+            append([clone])
+        return results
+
+    ledger.append = cloned  # type: ignore[method-assign] # a clone speaks in between
+    with capture_logs() as logs:
+        outcome = Agent(settings, ledger, clock()).run(AT + 6 * WINDOW)
+    assert outcome.unlogged == 0
+    said = headers(ledger, key.key_id)
+    epochs = [header.epoch for header in said if header.kind == Kind.OPENING]
+    assert len(epochs) == 3, "its own, the clone's, and its own again"
+    assert max(h.seen_size for h in said if h.epoch == epochs[0]) <= opened[0]
+    assert any(h.seen_size > opened[0] for h in said if h.epoch == epochs[2])
+    starts = [h.start_ms for h in said if h.kind == Kind.SUMMARY]
+    assert starts == [AT + k * WINDOW for k in range(6)]
+    assert "KEY_CLONED" in {entry.get("reason") for entry in logs}
