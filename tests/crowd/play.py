@@ -87,8 +87,8 @@ def play(folder: Path, *, authors: int, windows: int) -> Told:
         _enrol(folder, grpc, pins, party, authors)
         receipts = [folder / f"{number}.receipts" for number in range(authors)]
         for number, out in enumerate(receipts):
-            words = (grpc, str(agreement), str(folder / f"{number}.key"), str(windows), str(out))
-            author = [sys.executable, "-m", "tests.crowd.author", *words]
+            told = (grpc, str(agreement), str(folder / f"{number}.key"), str(windows), str(out))
+            author = [sys.executable, "-m", "tests.crowd.author", *told]
             processes.start(f"author-{number}", author)
         for number in range(authors):
             processes.await_end(f"author-{number}", DEADLINE_S)
