@@ -30,7 +30,7 @@ from verifier.offline.keys import find_keys, find_signed
 from verifier.offline.lives import find_heard
 from verifier.offline.outcome import Outcome, Remark
 from verifier.offline.root_of_trust import read_root, tell_root
-from verifier.offline.said import Said, read_said
+from verifier.offline.said import Said, read_said, verify_plain
 
 _BEYOND = (
     Remark("LATER", "what was said after this checkpoint"),
@@ -126,6 +126,7 @@ def _read(outcome: Outcome, bundle: OfflineBundle) -> list[Said]:
         else:
             try:
                 verify_stored(body, said.header.stored_digest)
+                verify_plain(said)
                 held += 1
             except StatementError as error:
                 outcome.refute(error.reason, str(error), index)

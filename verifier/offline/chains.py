@@ -1,6 +1,5 @@
 """The places that records take in their authors' chains: each after the one before, none taken twice."""
 
-import itertools
 from collections.abc import Iterable, Sequence
 
 from statements.kinds import Kind
@@ -38,38 +37,41 @@ def follow_chains(outcome: Outcome, heard: Sequence[Said], selection: Selection)
 
 
 def _follow(outcome: Outcome, chain: Sequence[Said]) -> None:
+    """Follow one chain; where a place was taken twice, it goes on from what was logged there first."""
+    before: Said | None = None
     for said in chain:
         if (said.header.sequence == 0) != _opens(said):
-            outcome.refute(
-                "NOT_AN_OPENING",
-                "the first statement of an epoch is an opening, and no other is",
-                said.index,
-            )
-    for one, other in itertools.pairwise(chain):
-        step = other.header.sequence - one.header.sequence
-        if other.header.key_id != one.header.key_id:
-            words = (
-                "another key than the one that opened its epoch signs it: a new key opens a new one"
-            )
-            outcome.refute("NOT_AN_OPENING", words, other.index)
-        if step == 0 and one.id == other.id:
-            outcome.refute("LOGGED_TWICE", f"it repeats record {one.index}", other.index)
-        elif step == 0:
-            outcome.refute(
-                "EQUIVOCATION",
-                f"its author signed another statement for the same place, record {one.index}: the two are the proof",
-                other.index,
-            )
-        elif step == 1 and other.header.previous != one.id:
-            outcome.refute(
-                "WRONG_PREVIOUS",
-                f"it follows another statement than record {one.index}",
-                other.index,
-            )
-        elif one.index > other.index:
-            outcome.refute(
-                "LOGGED_OUT_OF_ORDER", f"record {one.index} was said before it", other.index
-            )
+            words = "the first statement of an epoch is an opening, and no other is"
+            outcome.refute("NOT_AN_OPENING", words, said.index)
+        if before is not None and before.header.sequence == said.header.sequence:
+            _contradict(outcome, before, said)
+            continue
+        if before is not None:
+            _follow_one(outcome, before, said)
+        before = said
+
+
+def _contradict(outcome: Outcome, first: Said, second: Said) -> None:
+    if first.id == second.id:
+        outcome.refute("LOGGED_TWICE", f"it repeats record {first.index}", second.index)
+        return
+    words = (
+        f"its author signed another statement for the same place, record {first.index}: "
+        "the two are the proof"
+    )
+    outcome.refute("EQUIVOCATION", words, second.index)
+
+
+def _follow_one(outcome: Outcome, before: Said, said: Said) -> None:
+    if said.header.key_id != before.header.key_id:
+        words = "another key than the one that opened its epoch signs it: a new key opens a new one"
+        outcome.refute("NOT_AN_OPENING", words, said.index)
+    if said.header.sequence == before.header.sequence + 1 and said.header.previous != before.id:
+        words = f"it follows another statement than record {before.index}"
+        outcome.refute("WRONG_PREVIOUS", words, said.index)
+    elif before.index > said.index:
+        words = f"record {before.index} was said before it"
+        outcome.refute("LOGGED_OUT_OF_ORDER", words, said.index)
 
 
 def _find_gaps(outcome: Outcome, chain: Iterable[Said], wanted: int) -> None:

@@ -63,6 +63,8 @@ class _Verifications(click.Group):
             raise
         except (KeyboardInterrupt, click.Abort):
             raise _CouldNotRun("interrupted: nothing is concluded") from None
+        except OSError as error:
+            raise _CouldNotRun(f"{error.strerror}: nothing is concluded") from error
         except Exception as error:
             traceback.print_exc()
             raise _CouldNotRun(

@@ -64,6 +64,7 @@ class _Lives:
         self._ledger = ledger
         self._parties: set[tuple[bytes, bytes]] = set()
         self.by_key = {key: _Life(key, "pinned by the agreement") for key in pins.by_key}
+        self._places: set[tuple[bytes, bytes, int]] = set()
         self.unknown: dict[tuple[bytes, bytes], Said] = {}
 
     def hears(self, outcome: Outcome, said: Said) -> bool:
@@ -84,6 +85,9 @@ class _Lives:
         if header.kind == Kind.TICK and header.author != self._ledger:
             outcome.refute("WRONG_AUTHOR", "only a log's own ledger says its time", said.index)
             return False
+        if said.place in self._places:
+            return True  # a place that was taken: the two contradict each other, and this one does nothing
+        self._places.add(said.place)
         try:
             self._heed(said, shown_deed(said))
         except (StatementError, VerifierError) as error:

@@ -21,7 +21,7 @@ from verifier.errors import VerifierError
 from verifier.instants import rfc3339
 from verifier.offline.outcome import Outcome, Remark
 from verifier.offline.root_of_trust import read_root, tell_root
-from verifier.offline.said import Said, read_said, shown_key, verify_said
+from verifier.offline.said import Said, read_said, shown_key, verify_plain, verify_said
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,7 @@ def verify_record(exhibit: Exhibit, agreement: bytes, digest: bytes | None) -> O
         outcome.miss("BODY_NOT_GIVEN", "the body: give it with --body")
     else:
         verify_stored(exhibit.body, said.header.stored_digest)
+        verify_plain(said)
         outcome.hold("BODY", f"the body is the one of this {said.kind}, {len(exhibit.body)} bytes")
     # 5. The signature.
     key = exhibit.key or shown_key(said)

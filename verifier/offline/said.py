@@ -6,9 +6,9 @@ from google.protobuf.message import Message
 
 from protos.stillwatch.statement.v1 import identity_pb2
 from statements.body import decode_body
-from statements.errors import SignatureError
+from statements.errors import BodyError, SignatureError
 from statements.header import Header, decode_header
-from statements.kinds import Kind, parse_content
+from statements.kinds import PUBLIC, Kind, parse_content
 from statements.record import Record, decode_record
 from statements.signing import VerifyingKey, statement_id, verify_signature
 
@@ -70,6 +70,13 @@ def shown_deed(said: Said) -> Message | None:
     if said.header.kind not in _DEEDS or said.body is None:
         return None
     return parse_content(Kind(said.header.kind), decode_body(said.body))
+
+
+def verify_plain(said: Said) -> None:
+    """Refuse a record that calls its body public and names other bytes than those stored: :class:`BodyError`."""
+    header = said.header
+    if header.disclosure == PUBLIC and header.body_digest != header.stored_digest:
+        raise BodyError("BODY_MISMATCH", "the body is public, and is not what is stored")
 
 
 def verify_said(said: Said, key: VerifyingKey) -> None:

@@ -1,5 +1,6 @@
 """Verifying offline needs what a node has, and nothing more."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -78,6 +79,32 @@ def test_a_record_is_verified_on_the_base_install(handed: tuple[Path, str]) -> N
         "verify", "record", "--agreement", agreement, "--proof", proof, "--record", record
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_reader_that_goes_away_is_told_nothing_false(handed: tuple[Path, str]) -> None:
+    folder, digest = handed
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as closed:
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                BLOCKED,
+                "verify",
+                "bundle",
+                str(folder / "bundle.tar"),
+                "--agreement-digest",
+                digest,
+            ],
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 4
+    assert "Broken pipe: nothing is concluded" in done.stderr
 
 
 @pytest.mark.parametrize("command", ["audit", "ledger"])

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protos.stillwatch.statement.v1 import governance_pb2, log_pb2
-from statements.author import Author
+from statements.author import Author, Statement
 from statements.errors import PinsError, StatementError
 from statements.header import decode_header, encode_header
+from statements.kinds import PUBLIC
 from statements.offline_bundle import (
     RangeOf,
     SaidBy,
@@ -27,7 +28,7 @@ from tlog.errors import NoteError, ProofError, TlogError
 from tlog.note import Signer
 from verifier.errors import VerifierError
 from verifier.offline.bundle import verify_bundle
-from verifier.offline.outcome import Conclusion
+from verifier.offline.outcome import Conclusion, Outcome
 
 SUPPORT = {0, 1, 2, 3, 4}
 """What shows whose the node's records are."""
@@ -244,6 +245,15 @@ def test_two_statements_for_one_place_are_refuted(book: Logbook) -> None:
     assert told(verified(book).refuted) == [("EQUIVOCATION", 15)]
 
 
+def test_an_author_goes_on_from_what_was_logged_first(book: Logbook) -> None:
+    node = node_of(book)
+    thief = replace(node)
+    book.log(book.window(node, book.now_ms, IDLE))
+    forked = book.log(book.window(thief, book.now_ms + 60_000, IDLE))
+    book.log(book.window(node, book.now_ms, IDLE))
+    assert told(verified(book).refuted) == [("EQUIVOCATION", forked)]
+
+
 def test_a_statement_after_another_past_is_refuted(book: Logbook) -> None:
     node = node_of(book)
     assert node.author is not None
@@ -304,6 +314,28 @@ def test_only_the_ledger_says_the_time(book: Logbook) -> None:
 def test_a_log_that_is_no_rehearsal_is_not_called_one() -> None:
     outcome = verified(Logbook.begin(rehearsal=False))
     assert "REHEARSAL" not in [remark.reason for remark in outcome.beyond]
+
+
+# Sealed bodies
+
+
+def with_digest(book: Logbook, disclosure: int) -> Outcome:
+    """Verify a log whose last window names a body that is not what is stored."""
+    node = node_of(book)
+    said = book.window(node, book.now_ms, IDLE)
+    header = replace(decode_header(said.header), body_digest=b"\x01" * 32, disclosure=disclosure)
+    words = encode_header(header)
+    signature = node.key.sign(statement_id(words))
+    book.log(Statement(words, signature, said.stored))
+    return verified(book)
+
+
+def test_a_sealed_body_is_held_to_what_is_stored(book: Logbook) -> None:
+    assert with_digest(book, PUBLIC + 1).conclusion is Conclusion.VERIFIED
+
+
+def test_a_public_body_is_what_is_stored(book: Logbook) -> None:
+    assert told(with_digest(book, PUBLIC).refuted) == [("BODY_MISMATCH", 14)]
 
 
 # Anything at all

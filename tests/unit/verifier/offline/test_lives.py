@@ -209,3 +209,15 @@ def test_an_export_brings_every_change_of_the_keys_that_it_needs(
     some = verified(book, export(DirectoryStore(tmp_path), RangeOf(late - 2, late - 1)))
     assert (some.conclusion, some.missing) == (Conclusion.VERIFIED, [])
     assert "ENDED_KEYS" in [remark.reason for remark in some.beyond]
+
+
+def test_a_rotation_at_a_place_that_was_taken_does_nothing(
+    book: Logbook, node: NodeSpeaker
+) -> None:
+    thief = replace(node)
+    window(book, node)
+    late = book.log(
+        book.sign(thief, rotation(SigningKey.generate(), node.key.key_id, node.key.key_id))
+    )
+    window(book, node)
+    assert told(verified(book).refuted) == [("EQUIVOCATION", late)]
