@@ -1,5 +1,6 @@
 """``stillwatch audit``: read a log, and say what each party kept, broke, or left open."""
 
+import json
 import traceback
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -15,6 +16,8 @@ from statements.keys import read_author, read_signing_key
 from statements.ledger_client import LedgerClient
 from statements.pins import Role
 from statements.publication import publish
+from statements.reading_keys import pinned_as, read_reading_key, write_reading_key
+from statements.sealing import ReadingKey
 from verifier.agreement.errors import AgreementError
 from verifier.agreement.events import events_from
 from verifier.agreement.model import Agreement, Stage
@@ -115,6 +118,13 @@ def audit() -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write the verdict's JSON here.",
 )
+@click.option(
+    "--open-with",
+    "reader_paths",
+    type=_FILE,
+    multiple=True,
+    help="A reader's key, to open what is sealed to it; may be repeated.",
+)
 @click.option("--publish", "ledger", metavar="HOST:PORT", help="Log the verdict at this ledger.")
 @click.option("--key", "key_path", type=_FILE, help="A verifier's key, to publish with.")
 @click.option("--rehearsal-clock", "clock_text", help="REAL_MS:CLOCK_MS:RATE; rehearsals only.")
@@ -127,6 +137,7 @@ def run(
     period_text: str,
     mirror_path: Path | None,
     out_path: Path | None,
+    reader_paths: tuple[Path, ...],
     ledger: str | None,
     key_path: Path | None,
     clock_text: str | None,
@@ -145,9 +156,10 @@ def run(
         raise click.UsageError("--publish and --key go together")
     if key_path is not None:
         _verify_may_publish(agreement, key_path)
+    readers = _readers(agreement, reader_paths)
     named = None if period_text == "stage" else _period(period_text)
     try:
-        evidence = _evidence(agreement, place, mirror_path)
+        evidence = _evidence(agreement, place, mirror_path, readers)
         period = named or stage_period(agreement, evidence)
         verdict = conclude(text, evidence, period, own_ruleset())
         document = to_document(verdict)
@@ -181,6 +193,40 @@ def run(
         raise _CouldNotRun(f"{error.filename or 'a file'}: {error.strerror}") from error
     click.echo(FORMATS[output].render(document), nl=False)
     raise SystemExit(exit_status(party.verdict for party in document.parties))
+
+
+@audit.command()
+@click.option(
+    "--key",
+    "key_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="File to write; mode 0600.",
+)
+@click.option(
+    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
+def keygen(key_path: Path, output: str) -> None:
+    """Draw a reader's key: who holds it opens what agreements have sealed to it.
+
+    What is printed is what an agreement says of the reader, in [[disclosure.classes]]. Keep the file: what was sealed
+    to a lost key opens no more.
+
+    \b
+    Example:
+      stillwatch audit keygen --key reader.key
+      stillwatch audit run --open-with reader.key ...
+    """
+    key = ReadingKey.generate()
+    try:
+        write_reading_key(key_path, key)
+    except StatementError as error:
+        raise _CouldNotRun(f"{error} [{error.reason}]") from error
+    said = {"pinned_as": pinned_as(key.public), "key": str(key_path)}
+    if output == "json":
+        click.echo(json.dumps(said, indent=2))
+    else:
+        click.echo("\n".join(f"{name:<10} {value}" for name, value in said.items()))
 
 
 @audit.command()
@@ -258,7 +304,28 @@ def _period(text: str) -> Span:
     return start, end
 
 
-def _evidence(agreement: Agreement, place: str, mirror: Path | None) -> Evidence:
+def _readers(agreement: Agreement, paths: tuple[Path, ...]) -> list[ReadingKey]:
+    """Return the keys in files; one that the agreement lists as nobody's opens nothing, and is a mistake."""
+    listed = {
+        reader.key.key_id for one in agreement.pins.disclosures.classes for reader in one.readers
+    }
+    readers: list[ReadingKey] = []
+    for path in paths:
+        try:
+            key = read_reading_key(path)
+        except StatementError as error:
+            raise click.UsageError(f"{error} [{error.reason}]") from None
+        if key.public.key_id not in listed:
+            raise click.UsageError(
+                f"{path}: the agreement lists this key in no class of [disclosure]: it opens nothing"
+            )
+        readers.append(key)
+    return readers
+
+
+def _evidence(
+    agreement: Agreement, place: str, mirror: Path | None, readers: list[ReadingKey]
+) -> Evidence:
     with ExitStack() as stack:
         source = open_source(place)
         if isinstance(source, HttpSource):
@@ -267,7 +334,7 @@ def _evidence(agreement: Agreement, place: str, mirror: Path | None) -> Evidence
         prefix = fetch_prefix(source, trust)
         if mirror is not None:
             prefix = keep(prefix, mirror, trust)
-    return gather(agreement.pins, prefix)
+    return gather(agreement.pins, prefix, readers)
 
 
 def _verify_may_publish(agreement: Agreement, key_path: Path) -> None:

@@ -212,6 +212,8 @@ class _Assessor:
         account = self._account(obligation, spans, group)
         known = self.calendar.known_until_ms
         assessment = assess_coverage_floor(account, obligation.limit, obligation.cure_ms, known)
+        if assessment.outcome is Outcome.VIOLATED and self.windows.unread:
+            return replace(assessment, outcome=Outcome.UNRESOLVED)
         if assessment.outcome is Outcome.VIOLATED and self.windows.untimed:
             admitted = self._account(obligation, spans, group, self.windows.excused)
             if admitted.coverage >= obligation.limit:
@@ -239,6 +241,9 @@ class _Assessor:
                 f"between {worst.measured_lower:.3g} and {worst.measured_upper:.3g} FLOP were executed, as far as the "
                 "evidence tells, and the cap lies between"
             )
+        if self.windows.unread:
+            classes = ", ".join(sorted(self.windows.unread))
+            return f"windows are sealed to {classes}, and this audit holds no key of a reader"
         if self.windows.untimed:
             return "ticks are wanting that would tell whether windows were logged in time"
         return "the floor is missed, and may still be cured"

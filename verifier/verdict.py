@@ -245,6 +245,8 @@ class _Audit:
         conclusion, why = Conclusion.VIOLATION, breaches
         if not breaches:
             conclusion, why = _unless_breached(member, duties, findings, self.ledger_findings)
+        if conclusion is Conclusion.NOT_ASSESSED and member:
+            why = [*why, *_unread(windows)]
         verdict = PartyVerdict(
             party=party.id,
             conclusion=conclusion,
@@ -419,6 +421,12 @@ def bound_by(term: Term) -> str:
     return _BOUND_BY[term]
 
 
+def _unread(windows: PartyWindows) -> Iterator[str]:
+    """Yield what could not be read for want of a key."""
+    for name, count in sorted(windows.unread.items()):
+        yield f"what {count} windows say: they are sealed to {name}, and this audit holds no key of a reader"
+
+
 def _cannot_see(
     agreement: Agreement, windows: PartyWindows, trusts: Collection[Trust], hidden_flop: float
 ) -> Iterable[str]:
@@ -431,6 +439,7 @@ def _cannot_see(
             if metered
             else "what chips did: only peak times time is known, as the agreement names no meter that others hold"
         )
+    yield from _unread(windows)
     if hidden_flop > 0:
         yield f"up to {hidden_flop:.3g} FLOP beyond what is proved"
     if not _witnessed(agreement):

@@ -11,3 +11,7 @@ from verifier.errors import VerifierError
 
 class EvidenceError(VerifierError):
     """A log is not that of the agreement: nothing can be concluded from it."""
+
+
+class UnreadError(EvidenceError):
+    """A body is sealed to readers none of whose keys the audit was given; the message is the class's name."""

@@ -7,7 +7,7 @@
 4. Chains are followed: they authenticate the summaries.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -23,15 +23,17 @@ from protos.stillwatch.statement.v1 import (
 )
 from statements.body import decode_body, verify_stored
 from statements.enrolment import verify_enrolment
-from statements.errors import BodyError, SignatureError
-from statements.kinds import SEALABLE, Kind, parse_content
+from statements.errors import BodyError, SealError, SignatureError
+from statements.kinds import PUBLIC, SEALABLE, Kind, parse_content
 from statements.log_trust import LogTrust
 from statements.pins import LedgerPin, Pin, Pins, Role, agreement_digest
+from statements.sealing import ReadingKey
 from statements.signing import VerifyingKey, key_digest, verify_signature
 from verifier.agreement.model import Agreement
 from verifier.evidence.chains import Chains, LiveKey, follow_chains
-from verifier.evidence.errors import EvidenceError
+from verifier.evidence.errors import EvidenceError, UnreadError
 from verifier.evidence.keys import KeyLives, Places
+from verifier.evidence.opening import Opener, Unread
 from verifier.evidence.records import Bools, Records, read_records
 from verifier.evidence.statement import (
     EnrolledNode,
@@ -60,6 +62,8 @@ class Evidence:
     ``said`` are the statements of those whom the agreement pins, in log order; ``nodes``, ``openings`` and
     ``inventories`` what parties and nodes said of nodes. Summaries stay in ``records``: those that
     ``chains.authentic`` names. ``keys`` are those that ever could speak, by digest. ``faults`` are the ledger's.
+    ``opener`` opens what is sealed, as far as the audit holds keys; ``unread`` are statements other than summaries
+    that it did not open.
     """
 
     prefix: LogPrefix = field(repr=False)
@@ -72,6 +76,8 @@ class Evidence:
     inventories: tuple[NodeInventory, ...]
     keys: Mapping[bytes, LiveKey] = field(repr=False)
     faults: tuple[Fault, ...]
+    opener: Opener = field(repr=False)
+    unread: tuple[Unread, ...]
 
     @property
     def as_of_ms(self) -> int:
@@ -88,12 +94,12 @@ def read_evidence(mirror: Path, agreement: Agreement) -> Evidence:
     return gather(agreement.pins, fetch_prefix(source, served_log(source, agreement.pins)))
 
 
-def gather(pins: Pins, prefix: LogPrefix) -> Evidence:
-    """Return what a verified prefix shows, in the steps of this module.
+def gather(pins: Pins, prefix: LogPrefix, readers: Sequence[ReadingKey] = ()) -> Evidence:
+    """Return what a verified prefix shows, in the steps of this module; ``readers`` open what is sealed to them.
 
     Raises :class:`EvidenceError` when the log does not begin with the agreement.
     """
-    return _Gatherer(pins, prefix).run()
+    return _Gatherer(pins, prefix, readers).run()
 
 
 @dataclass(slots=True)
@@ -109,8 +115,10 @@ class _Spoken:
 class _Gatherer:
     """The moving parts of one reading."""
 
-    def __init__(self, pins: Pins, prefix: LogPrefix) -> None:
+    def __init__(self, pins: Pins, prefix: LogPrefix, readers: Sequence[ReadingKey]) -> None:
         self.pins = pins
+        self.opener = Opener(pins.disclosures, readers)
+        self.unread: list[Unread] = []
         self.prefix = prefix
         self.ledger: LedgerPin = pins.ledger(prefix.origin)
         self.trust = LogTrust.of(pins, self.ledger)
@@ -159,6 +167,8 @@ class _Gatherer:
             ),
             keys=self.keys,
             faults=tuple(sorted(self.faults, key=lambda fault: fault.index)),
+            opener=self.opener,
+            unread=tuple(self.unread),
         )
 
     def _verify_leaf_0(self) -> None:
@@ -202,7 +212,15 @@ class _Gatherer:
             return None
         try:
             verify_stored(body, self.records.text("stored_digest", row))
+            if self.records.table["disclosure"][row] != PUBLIC:
+                body = self.opener.open(self.records, row, body)
             return parse_content(kind, decode_body(body))
+        except UnreadError as error:
+            self.unread.append(Unread(row, str(error), charged=False))
+            return None
+        except SealError as error:
+            self.unread.append(Unread(row, str(error), charged=True))
+            return None
         except BodyError as error:
             self._fault(error.reason, row, f"the body of the {kind.name} statement: {error}")
             return None
@@ -228,6 +246,8 @@ class _Gatherer:
             self._enrol(row, author, content)
         elif isinstance(content, identity_pb2.Rotation | identity_pb2.Revocation):
             self._end_key(row, content)
+        elif isinstance(content, identity_pb2.ContentKey):
+            self.opener.hear(row, author, content)
         self.spoken.append(_Spoken(row, Kind(int(self.records.kind[row])), author, content))
         if isinstance(content, identity_pb2.Opening) and row and not self.verified[0]:
             self._verify_first(author)

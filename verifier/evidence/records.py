@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from statements.header import HEADER_LENGTH, TEMPLATE, Header, decode_header
-from statements.kinds import PUBLIC, Kind
+from statements.kinds import PUBLIC, SEALABLE, Kind
 from statements.record import RECORD_LENGTH, Record, decode_record, encode_record
 from statements.signing import SIGNATURE_LENGTH, pae
 from verifier.instants import LAST_MS
@@ -125,7 +125,9 @@ def read_records(entries: Sequence[bytes]) -> Records:
         table["kind"] > max(Kind)
     )
     told["its period ends before it starts"] = table["end"] < table["start"]
-    told["its body is of an unknown disclosure class"] = table["disclosure"] != PUBLIC
+    told["its body is of an unknown disclosure class"] = (table["disclosure"] < PUBLIC) | (
+        (table["disclosure"] != PUBLIC) & ~np.isin(table["kind"], [int(kind) for kind in SEALABLE])
+    )
     told["its numbers are beyond what a log can hold"] = (table["sequence"] > _MOST) | (
         table["logged_at"] > _MOST
     )

@@ -7,6 +7,7 @@ apart, in ``admitting``.
 """
 
 import functools
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -17,8 +18,8 @@ import numpy as np
 
 from protos.stillwatch.statement.v1 import identity_pb2, summary_pb2
 from statements.body import decode_body
-from statements.errors import BodyError
-from statements.kinds import Kind, parse_content
+from statements.errors import BodyError, SealError
+from statements.kinds import PUBLIC, Kind, parse_content
 from verifier.accounts.chips import ChipTable
 from verifier.accounts.columns import ColumnsBuilder, Windows
 from verifier.accounts.errors import ColumnsError
@@ -26,6 +27,7 @@ from verifier.accounts.expected import ExpectedNode
 from verifier.agreement.model import Agreement, Party
 from verifier.agreement.verifiability import REFERENCE_CHIP
 from verifier.evidence.bulk import Bodies, Piece, join, read_bulk
+from verifier.evidence.errors import UnreadError
 from verifier.evidence.gather import MOST_CHIPS, Evidence
 from verifier.evidence.owed import (
     DEPARTED,
@@ -48,7 +50,10 @@ class Excluded(Enum):
     UNTIMED = "logged in time or not: ticks are wanting that would tell"
     MISALIGNED = "not a window of the agreement's length and place"
     BODY_MISSING = "its body is not held"
-    BODY_REFUSED = "its body is not that of its header, or does not parse"
+    BODY_MISMATCH = "what is served for its body is not what its header names"
+    BODY_REFUSED = "its body is served as it was logged, and does not parse"
+    UNOPENABLE = "its body is sealed as it was logged, and does not open for its class"
+    UNREAD = "its body is sealed to a class none of whose keys this audit was given"
     NO_INVENTORY = (
         "it cites no inventory of its node that names each chip, each once, and not too many"
     )
@@ -105,6 +110,11 @@ class PartyWindows:
         return [window for window in self.excluded if window.why in why]
 
     @property
+    def unread(self) -> dict[str, int]:
+        """How many windows are sealed to each class that the audit could not open."""
+        return Counter(window.detail for window in self.excluded_for(Excluded.UNREAD))
+
+    @property
     def untimed(self) -> bool:
         """Whether some window may have been in time, had there been ticks."""
         return any(window.why is Excluded.UNTIMED for window in self.excluded)
@@ -157,6 +167,7 @@ class _Reader:
         }
         self.excluded: list[ExcludedWindow] = []
         self.labels: set[str] = set()
+        self.opened: dict[int, bytes] = {}
 
     def _list(self, inventory: NodeInventory) -> None:
         """Take up a node's inventory; one that does not tell its chips apart, or has too many, lists nothing."""
@@ -196,6 +207,8 @@ class _Reader:
         stored = [bodies[index] for index in records.index[rows].tolist()]
         digests = b"".join([sha256(body or b"").digest() for body in stored])
         named = np.ascontiguousarray(records.table["stored_digest"][rows])
+        public = records.table["disclosure"][rows] == PUBLIC
+        plain = np.ascontiguousarray(records.table["body_digest"][rows])
         labels = self._labels(rows)
         unfit = {label for label in labels.values() if isinstance(label, Excluded)}
         chains = records.chain[rows]
@@ -207,20 +220,36 @@ class _Reader:
             ),
             (Excluded.MISALIGNED, (start % length != 0) | (end - start != length)),
             (Excluded.BODY_MISSING, np.array([body is None for body in stored], dtype=np.bool_)),
-            (Excluded.BODY_REFUSED, np.frombuffer(digests, dtype="V32") != named),
+            (Excluded.BODY_MISMATCH, np.frombuffer(digests, dtype="V32") != named),
+            (Excluded.BODY_REFUSED, public & (plain != named)),
         ):
             self.excluded += [
                 ExcludedWindow(row, why, why.value) for row in rows[wrong & kept].tolist()
             ]
             kept &= ~wrong
+        for at in np.flatnonzero(kept & ~public).tolist():
+            kept[at] = self._open(int(rows[at]), stored[at] or b"")
         return rows[kept]
+
+    def _open(self, row: int, stored: bytes) -> bool:
+        """Open a sealed body; one that does not open is excluded."""
+        try:
+            self.opened[row] = self.evidence.opener.open(self.evidence.records, row, stored)
+        except UnreadError as error:
+            self.excluded.append(ExcludedWindow(row, Excluded.UNREAD, str(error)))
+        except SealError as error:
+            self.excluded.append(ExcludedWindow(row, Excluded.UNOPENABLE, str(error)))
+        return row in self.opened
 
     def _bodies(self, rows: Int64) -> Bodies:
         records = self.evidence.records
         node_of, labels = self._nodes_of_chains(), self._labels(rows)
         chains = records.chain[rows]
         return Bodies(
-            stored=[self.evidence.prefix.bodies[at] or b"" for at in records.index[rows].tolist()],
+            stored=[
+                self.opened.get(row) or self.evidence.prefix.bodies[at] or b""
+                for row, at in zip(rows.tolist(), records.index[rows].tolist(), strict=True)
+            ],
             node=node_of[chains],
             start_ms=records.start_ms[rows],
             end_ms=records.end_ms[rows],

@@ -22,9 +22,12 @@ from protos.stillwatch.statement.v1 import (
 )
 from statements.author import NOTHING, Author, Seen, Statement
 from statements.body_bundle import FOLDER, encode_body_bundle
+from statements.disclosure import disclose
 from statements.features import COLUMN, FEATURE_SET, WIDTH, pack_rows
+from statements.kinds import Kind
 from statements.pins import Pins, read_pins
 from statements.record import Record, encode_record
+from statements.sealing import ContentKey, day_of
 from statements.signing import SigningKey
 from tlog.checkpoint import Checkpoint, sign_checkpoint
 from tlog.merkle import root_hash
@@ -91,6 +94,7 @@ class NodeSpeaker(Speaker):
     name: str = ""
     inventory: bytes = NOTHING
     energy_mj: int = 1_000_000
+    content_key: ContentKey | None = None
 
 
 @dataclass(slots=True)
@@ -185,7 +189,12 @@ class Logbook:
         speaker.newest = said.id
 
     def sign(
-        self, speaker: Speaker, message: Message, start: int | None = None, end: int | None = None
+        self,
+        speaker: Speaker,
+        message: Message,
+        start: int | None = None,
+        end: int | None = None,
+        content_key: ContentKey | None = None,
     ) -> Statement:
         """Sign the next statement of a chain, which moves on; it is not logged."""
         if speaker.author is None:
@@ -193,7 +202,11 @@ class Logbook:
         assert speaker.author is not None
         start = self.now_ms if start is None else start
         said, speaker.author = speaker.author.say(
-            message, start, start if end is None else end, salt=self.draw(16)
+            message,
+            start,
+            start if end is None else end,
+            salt=self.draw(16),
+            content_key=content_key,
         )
         speaker.newest = said.id
         return said
@@ -234,7 +247,17 @@ class Logbook:
         """Open a node's epoch, and log its inventory in it."""
         label = identity_pb2.TELEMETRY_SIMULATED if telemetry is None else telemetry
         self.open(node, label)
+        self.disclose(node)
         self.show(node, *(f"{node.name}-{at}" for at in range(chips)))
+
+    def disclose(self, node: NodeSpeaker) -> None:
+        """Log the content key of a node's day, where the agreement has summaries sealed."""
+        to = self.pins.disclosures.of_kind.get(Kind.SUMMARY)
+        if to is not None:
+            author = node.key.key_id
+            key = ContentKey(author, day_of(self.now_ms), to.number, self.draw(32))
+            self.log(self.sign(node, disclose(key, to)))
+            node.content_key = key
 
     def show(self, node: NodeSpeaker, *uuids: str) -> None:
         """Log a node's inventory: the chips of those names."""
@@ -247,7 +270,8 @@ class Logbook:
 
     def window(self, node: NodeSpeaker, start: int, work: Work, *, chips: int = CHIPS) -> Statement:
         """Sign the window that begins at ``start``; it is not logged."""
-        return self.sign(node, summary(node, start, work, chips), start, start + MINUTE)
+        made = summary(node, start, work, chips)
+        return self.sign(node, made, start, start + MINUTE, node.content_key)
 
     def minute(self, work: Mapping[str, Work | None]) -> None:
         """Let a minute pass: windows of the minute from ``now_ms`` on, then a tick."""
