@@ -26,7 +26,7 @@ from tlog.checkpoint import Checkpoint
 from tlog.merkle import leaf_hash
 from tlog.selection import verify_selection
 from verifier.offline.chains import follow_chains
-from verifier.offline.keys import find_keys, find_signed
+from verifier.offline.keys import Advance, find_keys, find_signed
 from verifier.offline.lives import find_heard
 from verifier.offline.outcome import Outcome, Remark
 from verifier.offline.root_of_trust import read_root, tell_root
@@ -42,8 +42,12 @@ _BEYOND = (
 )
 
 
-def verify_bundle(bundle: OfflineBundle, digest: bytes) -> Outcome:
+def verify_bundle(
+    bundle: OfflineBundle, digest: bytes, advance: Advance = lambda _: None
+) -> Outcome:
     """Return what came of verifying a bundle, in the steps of this module; ``digest`` is the agreement's, 32 bytes.
+
+    ``advance`` is told of each record whose signature was looked at.
 
     Raises :class:`VerifierError`, :class:`StatementError` or :class:`TlogError` when one of the first three steps
     fails: then nothing in the bundle is to be believed.
@@ -66,7 +70,7 @@ def verify_bundle(bundle: OfflineBundle, digest: bytes) -> Outcome:
     # 5. Records and bodies.
     records = _read(outcome, bundle)
     # 6. Signatures.
-    signed = find_signed(outcome, records, find_keys(outcome, records))
+    signed = find_signed(outcome, records, find_keys(outcome, records), advance)
     # 7. Standing.
     ledger = root.pins.ledger(checkpoint.origin).key_id
     heard = find_heard(outcome, signed, root.pins, ledger)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -104,7 +105,7 @@ def bundle(file: Path, digest: bytes, output: str) -> NoReturn:
       stillwatch verify bundle part.bundle.tar --agreement-digest sha256:HEX -o json
     """
     data = _read(file, BUNDLE_LIMIT)
-    outcome = _tried(str(file), lambda: verify_bundle(decode_offline_bundle(data), digest))
+    outcome = _tried(str(file), lambda: _verified(data, digest))
     _show(outcome, output)
     raise SystemExit(exit_status(outcome.conclusion))
 
@@ -153,6 +154,17 @@ def record(
     )
     _show(outcome, output)
     raise SystemExit(1 if outcome.conclusion is Conclusion.REFUTED else 0)
+
+
+def _verified(data: bytes, digest: bytes) -> Outcome:
+    """Verify a bundle's bytes; whoever watches on a terminal sees how far it is."""
+    decoded = decode_offline_bundle(data)
+    if not sys.stderr.isatty():
+        return verify_bundle(decoded, digest)
+    with click.progressbar(
+        length=len(decoded.records), label="signatures", file=sys.stderr, update_min_steps=200
+    ) as bar:
+        return verify_bundle(decoded, digest, bar.update)
 
 
 def exit_status(conclusion: Conclusion) -> int:

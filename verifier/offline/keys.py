@@ -1,6 +1,6 @@
 """Which keys are at hand, and which records they signed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from protos.stillwatch.statement.v1 import identity_pb2
@@ -8,6 +8,9 @@ from statements.errors import StatementError
 from statements.signing import VerifyingKey
 from verifier.offline.outcome import Outcome
 from verifier.offline.said import Said, shown_deed, shown_key, verify_said
+
+Advance = Callable[[int], None]
+"""Is told how many more records were looked at."""
 
 
 def find_keys(outcome: Outcome, records: Sequence[Said]) -> dict[bytes, VerifyingKey]:
@@ -42,11 +45,15 @@ def _other_key(said: Said) -> VerifyingKey | None:
 
 
 def find_signed(
-    outcome: Outcome, records: Sequence[Said], keys: Mapping[bytes, VerifyingKey]
+    outcome: Outcome,
+    records: Sequence[Said],
+    keys: Mapping[bytes, VerifyingKey],
+    advance: Advance,
 ) -> list[Said]:
-    """Return the records whose signatures hold; note the others."""
+    """Return the records whose signatures hold; note the others. ``advance`` is told of each: this takes long."""
     signed: list[Said] = []
     for said in records:
+        advance(1)
         key = keys.get(said.header.key_id)
         if key is None:
             outcome.miss(

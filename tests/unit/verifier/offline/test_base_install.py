@@ -1,6 +1,7 @@
 """Verifying offline needs what a node has, and nothing more."""
 
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -105,6 +106,26 @@ def test_a_reader_that_goes_away_is_told_nothing_false(handed: tuple[Path, str])
         )
     assert done.returncode == 4
     assert "Broken pipe: nothing is concluded" in done.stderr
+
+
+def test_who_watches_on_a_terminal_sees_how_far_it_is(handed: tuple[Path, str]) -> None:
+    folder, digest = handed
+    screen, terminal = pty.openpty()
+    arguments = ["verify", "bundle", str(folder / "bundle.tar"), "--agreement-digest", digest]
+    with os.fdopen(terminal, "wb") as stderr:
+        done = subprocess.run(
+            [sys.executable, "-c", BLOCKED, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            timeout=60,
+            check=False,
+        )
+        shown = os.read(screen, 1 << 16)
+    os.close(screen)
+    assert done.returncode == 0
+    assert b"signatures" in shown
+    assert b"100%" in shown
+    assert b"signatures  [" not in done.stdout
 
 
 @pytest.mark.parametrize("command", ["audit", "ledger"])
