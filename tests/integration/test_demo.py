@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -98,6 +99,26 @@ def test_the_lift_comes_only_after_the_ruling_and_its_condition(simulated: Telli
 def test_a_second_audit_from_the_mirror_alone_gives_the_same_bytes(simulated: Telling) -> None:
     verdicts = simulated.kept / "verdicts"
     assert (verdicts / "in-force.json").read_bytes() == (verdicts / "again.json").read_bytes()
+
+
+@pytest.mark.parametrize(("zone", "seed"), [("Asia/Kathmandu", "1"), ("America/St_Johns", "2")])
+def test_an_audit_elsewhere_at_another_hour_gives_the_same_bytes(
+    simulated: Telling, tmp_path: Path, zone: str, seed: str
+) -> None:
+    kept = simulated.kept
+    first = (kept / "verdicts" / "in-force.json").read_bytes()
+    period = json.loads(first)["period"]
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(kept / "mirror", copy)
+    command = [
+        sys.executable, "-m", "stillwatch", "audit", "run",
+        "--agreement", str(kept / "agreement.toml"), "--log", str(copy),
+        "--period", f"{period['from']}/{period['to']}", "--out", str(tmp_path / "verdict.json"),
+    ]  # fmt: skip
+    env = {**os.environ, "TZ": zone, "PYTHONHASHSEED": seed, "LC_ALL": "C"}
+    done = subprocess.run(command, capture_output=True, cwd=tmp_path, env=env, check=False)
+    assert done.returncode == 1, done.stderr
+    assert (tmp_path / "verdict.json").read_bytes() == first
 
 
 def test_what_is_kept_can_be_looked_at_with_the_commands_that_the_end_names(
