@@ -16,18 +16,21 @@ import structlog
 
 from attestor.backoff import Backoff, Patience
 from attestor.chain import Chain, Draw, signs
-from attestor.config import AgentConfig
+from attestor.config import AgentConfig, NodeConfig
 from attestor.errors import AttestorError, SpoolError
 from attestor.log_view import LogView
 from attestor.node import Node, Windows
 from attestor.sampler import NodeSampler, Poller
+from attestor.sealer import Sealer
 from attestor.spool import Spool, Spooled
 from attestor.uplink import Ledger, Uplink, newest_logged
 from attestor.uploader import Uploader
 from statements.author import Seen, Statement
 from statements.clock import Clock
 from statements.errors import SubmissionError
+from statements.kinds import Kind
 from statements.log_trust import LogTrust
+from statements.pins import Pins
 
 _log = structlog.get_logger("stillwatch.agent")
 
@@ -94,6 +97,7 @@ class Agent:
                         software=SOFTWARE,
                         draw=draw,
                         author=node.author,
+                        sealer=_sealer(config.pins, spools[node.spool], node, draw),
                     ),
                     window_ms=window_ms,
                     now_ms=clock.now_ms(),
@@ -364,3 +368,9 @@ class Agent:
         except SpoolError as error:
             _log.error("draining", reason=error.reason, why=str(error))
             return 1, unsaid
+
+
+def _sealer(pins: Pins, spool: Spool, node: NodeConfig, draw: Draw) -> Sealer | None:
+    """Return what seals a node's summaries, where the agreement has them sealed."""
+    to = pins.disclosures.of_kind.get(Kind.SUMMARY)
+    return None if to is None else Sealer(to, spool.secret(draw), node.author or node.key.key_id)

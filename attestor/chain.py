@@ -17,12 +17,13 @@ from typing import Final
 
 from google.protobuf.message import Message
 
+from attestor.sealer import Sealer, plain_body
 from attestor.sources.interface import Telemetry
 from attestor.spool import SpoolHead
 from protos.stillwatch.statement.v1 import header_pb2, identity_pb2, summary_pb2
 from statements.author import EPOCH_LENGTH, Author, Seen, Statement
 from statements.body import SALT_LENGTH, body_digest, encode_body, verify_stored
-from statements.errors import BodyError, HeaderError
+from statements.errors import BodyError, HeaderError, SealError
 from statements.header import decode_header
 from statements.kinds import Kind, parse_content
 from statements.signing import SigningKey
@@ -59,10 +60,13 @@ class Life:
     boot_id: bytes
 
 
-def restate(statements: Iterable[Statement]) -> tuple[list[Saying], int]:
-    """Return what statements of an epoch that cannot go on said, its opening left out, and how many are lost.
+def restate(
+    statements: Iterable[Statement], sealer: Sealer | None = None
+) -> tuple[list[Saying], int]:
+    """Return what statements of an epoch that cannot go on said, and how many are lost.
 
-    Lost are those that a failing disk has changed: their bytes are no longer what was signed.
+    Its opening and content keys are left out: each epoch says its own. Lost are those that a failing disk has changed,
+    so that their bytes are no longer what was signed, and those that were sealed with another spool's secret.
     """
     sayings: list[Saying] = []
     lost = 0
@@ -70,11 +74,14 @@ def restate(statements: Iterable[Statement]) -> tuple[list[Saying], int]:
         try:
             header = decode_header(statement.header)
             verify_stored(statement.stored, header.stored_digest)
-        except (HeaderError, BodyError):
+            stored = plain_body(statement, header, sealer)
+        except (HeaderError, BodyError, SealError):
+            stored = None
+        if stored is None:
             lost += 1
             continue
-        if header.kind != Kind.OPENING:
-            body = header_pb2.Body.FromString(statement.stored)
+        if header.kind not in {Kind.OPENING, Kind.CONTENT_KEY}:
+            body = header_pb2.Body.FromString(stored)
             content = parse_content(Kind(header.kind), body.content)
             sayings.append(Saying(content, header.start_ms, header.end_ms, body.salt))
     return sayings, lost
@@ -103,8 +110,10 @@ class Chain:
         software: str,
         draw: Draw,
         author: bytes | None = None,
+        sealer: Sealer | None = None,
     ) -> None:
         self.key = key
+        self.sealer = sealer
         self.author = author or key.key_id
         self._origin = origin
         self._agreement = agreement
@@ -114,7 +123,8 @@ class Chain:
         self._author: Author | None = None
         self._life: Life | None = None
         self._pending: deque[Saying] = deque()
-        self._signed: tuple[Author, Life] | None = None
+        self._disclosed: frozenset[int] = frozenset()
+        self._signed: tuple[Author, Life, frozenset[int]] | None = None
         self.forsakes = False
         self.dropped = 0
 
@@ -140,7 +150,7 @@ class Chain:
         be read of them is counted in ``dropped``.
         """
         self.begin(previous)
-        sayings, lost = restate(unlogged)
+        sayings, lost = restate(unlogged, self.sealer)
         self._pending.extendleft(reversed(sayings))
         self.dropped += lost
         self.forsakes = True
@@ -169,6 +179,7 @@ class Chain:
         if self._previous is None or not self._pending:
             return []
         author = self._author if self._life == life else None
+        disclosed = self._disclosed if author is not None else frozenset()
         said: list[tuple[Author, Statement]] = []
         if author is None:
             newest = self._author.previous if self._author is not None else self._previous
@@ -187,12 +198,27 @@ class Chain:
             said.append((author, statement))
             author = after
         for saying in self._pending:
+            content_key = None
+            if self.sealer is not None:
+                content_key = self.sealer.key_for(saying.message, saying.start_ms)
+                for day in self.sealer.due(saying.message, saying.start_ms, disclosed):
+                    statement, after = author.say(
+                        *self.sealer.disclosed(day), salt=self._draw(SALT_LENGTH), seen=seen
+                    )
+                    said.append((author, statement))
+                    author = after
+                    disclosed |= {day}
             statement, after = author.say(
-                saying.message, saying.start_ms, saying.end_ms, salt=saying.salt, seen=seen
+                saying.message,
+                saying.start_ms,
+                saying.end_ms,
+                salt=saying.salt,
+                seen=seen,
+                content_key=content_key,
             )
             said.append((author, statement))
             author = after
-        self._signed = (author, life)
+        self._signed = (author, life, disclosed)
         return said
 
     def settle(self, head: SpoolHead | None) -> None:
@@ -203,7 +229,7 @@ class Chain:
     def keep(self) -> None:
         """Go on from what was last signed: it is safe in the spool."""
         if self._signed is not None:
-            self._author, self._life = self._signed
+            self._author, self._life, self._disclosed = self._signed
             self._signed = None
             self._pending.clear()
             self.forsakes = False

@@ -26,6 +26,7 @@ from attestor.sources.registry import Opener, configure
 from attestor.waiting import WatchedClock
 from statements.clock import SystemClock, parse_clock
 from statements.keys import hold_key, write_signing_key
+from statements.kinds import Kind
 from statements.ledger_client import LedgerClient
 from statements.signing import SigningKey
 
@@ -235,4 +236,5 @@ def _observe(
         origin=config.log.origin if config else "",
         agreement=config.pins.digest if config else bytes(32),
         author=author,
+        sealed_to=config.pins.disclosures.of_kind.get(Kind.SUMMARY) if config else None,
     )

@@ -9,10 +9,13 @@ from attestor.errors import SourceError
 from attestor.node import Windows
 from attestor.preview import Preview
 from attestor.sampler import NodeSampler
+from attestor.sealer import Sealer
 from attestor.sources.registry import Opener
 from attestor.window import Span
 from statements.author import NOTHING, Seen
 from statements.clock import Clock
+from statements.disclosure import DisclosureClass
+from statements.sealing import CONTENT_KEY_LENGTH
 from statements.signing import SigningKey
 
 
@@ -27,10 +30,12 @@ def observe(
     origin: str = "",
     agreement: bytes = bytes(32),
     author: bytes | None = None,
+    sealed_to: DisclosureClass | None = None,
 ) -> Preview:
     """Return what the node would say of one window of ``length_ms``, starting now or at ``start_ms``.
 
     The statements are signed with ``key`` as they would be, and go nowhere; ``author`` as for :class:`Chain`.
+    Summaries are sealed to ``sealed_to``, under a key made for the occasion.
     Raises SourceError when a source cannot be opened.
     """
     sampler = NodeSampler(name, sources, length_ms)
@@ -53,6 +58,9 @@ def observe(
         sampler.poll(max(end, clock.now_ms()), due_only=False)
     else:
         sampler.poll(end, due_only=False)
+    sealer = None
+    if sealed_to is not None:
+        sealer = Sealer(sealed_to, secrets.token_bytes(CONTENT_KEY_LENGTH), author or key.key_id)
     chain = Chain(
         key,
         origin=origin,
@@ -60,6 +68,7 @@ def observe(
         software=SOFTWARE,
         draw=secrets.token_bytes,
         author=author,
+        sealer=sealer,
     )
     chain.begin(NOTHING)
     windows = Windows(sampler, chain, length_ms, start)
@@ -71,4 +80,5 @@ def observe(
         telemetry=sampler.equipment.telemetry.name.lower(),
         span=Span(start, end),
         statements=statements,
+        sealer=sealer,
     )

@@ -9,15 +9,16 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from attestor.output import Json
+from attestor.sealer import Sealer, plain_body
 from attestor.window import Span
 from protos.stillwatch.statement.v1 import summary_pb2
 from statements.author import Statement
 from statements.body import SALT_LENGTH, decode_body
 from statements.features import FEATURES, MISSING_COUNTER, MISSING_SLOT, unpack_rows
-from statements.header import decode_header
-from statements.kinds import Kind, parse_content
+from statements.header import Header, decode_header
+from statements.kinds import PUBLIC, Kind, parse_content
 
-READERS = "everyone: this version makes every body public"
+READERS = "everyone: the body is public"
 
 
 def rfc3339(instant_ms: int) -> str:
@@ -83,7 +84,15 @@ def describe_summary(summary: summary_pb2.WorkloadSummary) -> dict[str, Json]:
     return described
 
 
-def describe_statement(statement: Statement) -> dict[str, Json]:
+def who_may_read(header: Header, sealer: Sealer | None) -> str:
+    """Return in words who may read a body."""
+    if header.disclosure == PUBLIC or sealer is None:
+        return READERS
+    names = ", ".join(reader.id for reader in sealer.to.readers)
+    return f"{names}, and nobody else: the body is sealed to the class {sealer.to.id}"
+
+
+def describe_statement(statement: Statement, sealer: Sealer | None = None) -> dict[str, Json]:
     """Return a statement's header, field by field, the size of its body, and who may read it."""
     header = decode_header(statement.header)
     return {
@@ -104,15 +113,15 @@ def describe_statement(statement: Statement) -> dict[str, Json]:
         "signature_bytes": len(statement.signature),
         "body_bytes": len(statement.stored),
         "body_salt_bytes": SALT_LENGTH,
-        "who_may_read": READERS,
+        "who_may_read": who_may_read(header, sealer),
     }
 
 
-def describe_content(statement: Statement) -> dict[str, Json]:
-    """Return every field of what a statement's body says."""
-    content = parse_content(
-        Kind(decode_header(statement.header).kind), decode_body(statement.stored)
-    )
+def describe_content(statement: Statement, sealer: Sealer | None = None) -> dict[str, Json]:
+    """Return every field of what a statement's body says, opened if it is sealed."""
+    header = decode_header(statement.header)
+    body = plain_body(statement, header, sealer)
+    content = parse_content(Kind(header.kind), decode_body(body or b""))
     if isinstance(content, summary_pb2.WorkloadSummary):
         return describe_summary(content)
     return describe_message(content)
@@ -120,21 +129,29 @@ def describe_content(statement: Statement) -> dict[str, Json]:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What one node would say of one window: statements in order. ``telemetry`` is the label of its readings."""
+    """What one node would say of one window: statements in order. ``telemetry`` is the label of its readings.
+
+    ``sealer`` opens what is sealed of it, for its operator to see.
+    """
 
     node: str
     telemetry: str
     span: Span
     statements: tuple[Statement, ...]
+    sealer: Sealer | None = None
 
     def contents(self) -> dict[str, Json]:
         """Return what the bodies say, by kind of statement."""
         return {
-            Kind(decode_header(statement.header).kind).name.lower(): describe_content(statement)
+            Kind(decode_header(statement.header).kind).name.lower(): describe_content(
+                statement, self.sealer
+            )
             for statement in self.statements
         }
 
     def as_json(self) -> dict[str, Json]:
         """Return the preview for output: headers in order, then what each body says."""
-        sent: list[Json] = [describe_statement(statement) for statement in self.statements]
+        sent: list[Json] = [
+            describe_statement(statement, self.sealer) for statement in self.statements
+        ]
         return {"node": self.node, "telemetry": self.telemetry, "sent": sent, **self.contents()}

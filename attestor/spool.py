@@ -6,7 +6,7 @@ freed once its inclusion in a verified checkpoint was verified. Commits are sync
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +78,8 @@ class Spool:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
+        with suppress(OSError):  # then SQLite says what is wrong
+            path.touch(mode=0o600)
         try:
             self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         except sqlite3.Error as error:
@@ -104,6 +106,22 @@ class Spool:
             (found,) = self._database.execute("PRAGMA quick_check(1)").fetchone()
             if found != "ok":
                 raise self._corrupt(str(found))
+
+    def secret(self, draw: Callable[[int], bytes]) -> bytes:
+        """Return 32 bytes that only this spool holds, drawn when they are first asked for.
+
+        What an author seals is opened with them again, should it have to be said anew.
+        """
+        with self._transaction() as database:
+            database.execute("CREATE TABLE IF NOT EXISTS secret (value BLOB NOT NULL)")
+            row = database.execute("SELECT value FROM secret").fetchone()
+            if row is None:
+                row = (draw(32),)
+                database.execute("INSERT INTO secret VALUES (?)", row)
+        for path in self.path.parent.glob(f"{self.path.name}*"):
+            with suppress(OSError):
+                path.chmod(0o600)
+        return bytes(row[0])
 
     def _failed(self, error: sqlite3.Error) -> SpoolError:
         name = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
