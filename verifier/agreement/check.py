@@ -44,6 +44,7 @@ def check_agreement(agreement: Agreement, chips: ChipTable) -> tuple[Remark, ...
         *_rulable(agreement),
         *_independent(agreement),
         *_affiliated(agreement),
+        *_sealed(agreement),
     ]
     return tuple(sorted(remarks, key=lambda remark: list(Level).index(remark.level)))
 
@@ -245,3 +246,23 @@ def _affiliated(agreement: Agreement) -> Iterator[Remark]:
                     f"parties.{party.id}.affiliates",
                     f"{name} signs facts or verdicts, and is an affiliate of {party.id}",
                 )
+
+
+def _sealed(agreement: Agreement) -> Iterator[Remark]:
+    """Who can read what is not public, and is there somebody else, should one lose its key?"""
+    disclosures = agreement.pins.disclosures
+    for kind, to in disclosures.of_kind.items():
+        names = ", ".join(reader.id for reader in to.readers)
+        yield Remark(
+            Level.NOTE,
+            "SEALED",
+            f"disclosure.classes.{to.id}",
+            f"bodies of {kind.name} statements are read by {names} alone: by other audits nobody can be compliant",
+        )
+        if len(to.readers) == 1:
+            yield Remark(
+                Level.WARNING,
+                "ONE_READER",
+                f"disclosure.classes.{to.id}.readers",
+                f"if {names} loses its key, nobody can ever assess what was sealed to it: name another reader",
+            )

@@ -3,6 +3,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from statements.reading_keys import pinned_as
+from statements.sealing import ReadingKey
 from tlog.cosignature import CosigningKey
 from verifier.accounts.chips import ChipTable, read_chip_table
 from verifier.agreement.check import Level, Remark, check_agreement
@@ -148,3 +150,17 @@ def test_quorums_that_may_meet_in_liars_alone_refuse_an_agreement(
 def test_a_witness_that_nobody_can_ask_is_pointed_out(text: str, chips: ChipTable) -> None:
     silent = witnessed(text, "all").replace(" http://127.0.0.1:1/", "")
     assert "WITNESS_WITHOUT_ADDRESS" in remarks(silent, chips)
+
+
+def test_who_may_read_what_is_sealed_is_said_and_a_lone_reader_warned_of(
+    text: str, chips: ChipTable
+) -> None:
+    key = pinned_as(ReadingKey.generate().public)
+    lone = (
+        f'\n[[disclosure.classes]]\nid = "inspectors"\nreaders = [{{ id = "aisi", key = "{key}" }}]'
+    )
+    change = ('summaries = "public"', f'summaries = "inspectors"{lone}')
+    found = remarks(text, chips, change)
+    assert "aisi alone" in found["SEALED"].message
+    assert found["ONE_READER"].level is Level.WARNING
+    assert not {"SEALED", "ONE_READER"} & remarks(text, chips).keys()
