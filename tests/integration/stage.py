@@ -6,7 +6,7 @@ what they left is gathered and judged as an audit does.
 
 import hashlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -59,9 +59,11 @@ class Hours:
 class Stage:
     """A log, party aurora, and one node of hers. It is a ledger as agents know one."""
 
-    def __init__(self, folder: Path, recording: Path) -> None:
+    def __init__(
+        self, folder: Path, recording: Path, terms: Mapping[str, str] | None = None
+    ) -> None:
         self.folder, self.recording = folder, recording
-        self.book = Logbook.begin()
+        self.book = Logbook.begin(terms)
         self.hours = Hours()
         self._lock = threading.RLock()
         journal = folder / "journal"
@@ -210,6 +212,10 @@ class Stage:
         return Author.opening(self.key, self.book.draw(EPOCH_LENGTH), previous, self.first.key_id)
 
     # ------------------------------------------------------------------ as an auditor
+
+    def read_log(self) -> Logbook:
+        """Return the log as it stands."""
+        return self._log()
 
     def _log(self) -> Logbook:
         with self._lock:
