@@ -20,9 +20,9 @@ from ledger.journal.sqlite import SqliteJournal
 from ledger.keyring import Keyring
 from ledger.screening import screen
 from ledger.sequencer import Logged, Sequencer
-from protos.stillwatch.statement.v1 import identity_pb2, log_pb2
+from protos.stillwatch.statement.v1 import identity_pb2, log_pb2, summary_pb2
 from statements.author import EPOCH_LENGTH, NOTHING, Author, Seen, Statement
-from statements.body import SALT_LENGTH
+from statements.body import SALT_LENGTH, decode_body
 from statements.enrolment import possession_digest
 from statements.header import Header, decode_header
 from statements.kinds import Kind
@@ -40,6 +40,8 @@ from verifier.verdict import PartyVerdict
 AT: Final = T0 + 10 * MINUTE
 """When the node's first window begins."""
 CHIPS: Final = 2
+GRACE_MIN: Final = 600
+"""Minutes within which a window is in time: on the scaled clock a busy machine is an hour late."""
 Append = Callable[[Sequence[Statement]], list[Receipt | Refusal]]
 
 
@@ -63,7 +65,7 @@ class Stage:
         self, folder: Path, recording: Path, terms: Mapping[str, str] | None = None
     ) -> None:
         self.folder, self.recording = folder, recording
-        self.book = Logbook.begin(terms)
+        self.book = Logbook.begin({"windows.late_grace": f'"{GRACE_MIN} min"', **(terms or {})})
         self.hours = Hours()
         self._lock = threading.RLock()
         journal = folder / "journal"
@@ -211,6 +213,15 @@ class Stage:
         previous = NOTHING if newest is None else newest.statement_id
         return Author.opening(self.key, self.book.draw(EPOCH_LENGTH), previous, self.first.key_id)
 
+    def summary(self, start_ms: int) -> summary_pb2.WorkloadSummary:
+        """Return what the node said of the window that begins then."""
+        book = self._log()
+        for record, body in zip(book.records, book.bodies, strict=True):
+            header = decode_header(decode_record(record).header)
+            if (header.kind, header.start_ms) == (Kind.SUMMARY, start_ms):
+                return summary_pb2.WorkloadSummary.FromString(decode_body(body or b""))
+        raise AssertionError(f"no window begins at {start_ms}")
+
     # ------------------------------------------------------------------ as an auditor
 
     def read_log(self) -> Logbook:
@@ -239,7 +250,8 @@ class Stage:
 
     def verdict(self, start: int, end: int, ruleset: Ruleset) -> PartyVerdict:
         """Return what is concluded of aurora, once the log's time has passed the grace."""
-        self.wait_until(max(self.hours.now_ms(), end + 3 * MINUTE))
+        self.tick()
+        self.wait_until(max(self.hours.now_ms(), end + (GRACE_MIN + 3) * MINUTE))
         self.tick()
         self.tick()
         return party_of(audit(self._log(), (start, end), ruleset), "aurora")

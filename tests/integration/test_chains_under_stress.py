@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from attestor.window import align
 from protos.stillwatch.statement.v1 import identity_pb2, summary_pb2
 from statements.author import Author, Seen, Statement
 from statements.errors import SubmissionError
@@ -239,6 +240,22 @@ def test_a_clone_that_speaks_on_having_seen_the_node_s_new_epoch_is_proof_of_its
     assert _on_chains(party) == [("chain_fork", Severity.BREACH)]
 
 
+def test_a_clone_that_hides_what_it_saw_gives_itself_away_by_telling_a_minute_twice(
+    stage: Stage, ruleset: Ruleset
+) -> None:
+    """No header proves it; but the minute is told in two ways, and then neither decides."""
+    clone = _cloned(stage, 6)
+    start = AT + 5 * MINUTE
+    copied, _ = clone.say(stage.summary(AT + 4 * MINUTE), start, start + MINUTE, salt=SALT)
+    assert isinstance(stage.take([copied])[0], Receipt)
+    party = stage.verdict(AT, AT + 6 * MINUTE, ruleset)
+    assert stage.evidence().chains.forks == ()
+    assert _on_chains(party) == []
+    (twice,) = [one.finding for one in party.findings if one.finding.check == "told_twice"]
+    assert (twice.severity, twice.from_ms) == (Severity.DOUBT, start)
+    assert copied.id in {one.statement_id for one in twice.evidence}
+
+
 def test_once_the_key_is_rotated_the_clone_is_silent_and_the_node_goes_on_uncontested(
     stage: Stage, ruleset: Ruleset
 ) -> None:
@@ -250,13 +267,14 @@ def test_once_the_key_is_rotated_the_clone_is_silent_and_the_node_goes_on_uncont
     rotating, _ = node.say(rotation(new, author, stage.key.key_id), AT, AT, salt=SALT)
     assert all(isinstance(one, Receipt) for one in stage.take([opening, rotating]))
     stage.key = new
-    stage.run(AT + 6 * MINUTE, AT + 12 * MINUTE)
+    start = align(stage.hours.now_ms(), MINUTE) + 2 * MINUTE
+    stage.run(start, start + 6 * MINUTE)
     (refused,) = _says(stage, clone, 9, stage.seen())
     assert isinstance(refused, Refusal)
     assert refused.reason == "REVOKED_KEY"
-    party = stage.verdict(AT + 7 * MINUTE, AT + 12 * MINUTE, ruleset)
+    party = stage.verdict(start, start + 6 * MINUTE, ruleset)
     assert _on_chains(party) == []
-    assert set(_minutes(*range(6, 12))) <= set(stage.heard())
+    assert {start + number * MINUTE for number in range(6)} <= set(stage.heard())
     assert len(stage.evidence().nodes) == 1, "it is the same node"
 
 

@@ -80,7 +80,7 @@ CHECK = Check(
     id="chain_fork",
     version=2,
     cls=CheckClass.EXACT,
-    looks_for="two statements of one key that contradict each other",
+    looks_for="two statements of one key that contradict each other, and a key that did and speaks on",
     cites="both statements",
     argument="an agent makes a place of its chain safe before it sends it and signs no place twice; after a loss it "
     "opens a new epoch and never speaks in the old one; nobody else can sign with its key",
