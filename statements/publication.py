@@ -17,10 +17,13 @@ from google.protobuf.message import Message
 from protos.stillwatch.statement.v1 import identity_pb2
 from statements.author import EPOCH_LENGTH, NOTHING, Author, Statement
 from statements.body import SALT_LENGTH
+from statements.disclosure import disclose
 from statements.errors import KeyFileError, SubmissionError
 from statements.keys import hold_key, read_author, read_signing_key, sync_folder
+from statements.kinds import kind_of
 from statements.ledger_client import LedgerClient, Receipt, verify_receipt
 from statements.pins import Pins
+from statements.sealing import CONTENT_KEY_LENGTH, ContentKey, day_of
 
 Draw = Callable[[int], bytes]
 """Draws that many random bytes."""
@@ -49,7 +52,7 @@ def publish(
     period: tuple[int, int] | None = None,
     draw: Draw = secrets.token_bytes,
 ) -> Published:
-    """Sign ``message`` with the key in a file, and log it.
+    """Sign ``message`` with the key in a file, and log it: sealed, where the agreement has its kind sealed.
 
     ``period`` is what it speaks of, [start, end) in Unix ms; by default the instant at which it is said.
 
@@ -74,7 +77,19 @@ def publish(
         else:
             place = Author(key, author.author, author.epoch, author.sequence, author.previous)
         start, end = (now_ms, now_ms) if period is None else period
-        statement, place = place.say(message, start, end, salt=draw(SALT_LENGTH))
+        content_key = None
+        to = pins.disclosures.of_kind.get(kind_of(message))
+        if to is not None:
+            # A key for this one statement: it replaces what was said of the day before, and nothing has to be kept.
+            secret = draw(CONTENT_KEY_LENGTH)
+            content_key = ContentKey(place.author, day_of(start), to.number, secret)
+            said, place = place.say(
+                disclose(content_key, to), now_ms, now_ms, salt=draw(SALT_LENGTH)
+            )
+            unsent.append(said)
+        statement, place = place.say(
+            message, start, end, salt=draw(SALT_LENGTH), content_key=content_key
+        )
         unsent.append(statement)
         chain.write(place, unsent)
         last: Receipt | None = None

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -12,15 +13,29 @@ from ledger.refusal import Refusal
 from ledger.screening import Screened, screen
 from protos.stillwatch.statement.v1 import governance_pb2, identity_pb2, summary_pb2
 from statements.author import Statement
+from statements.body import decode_body
+from statements.body_bundle import FOLDER, decode_body_bundle
 from statements.disclosure import disclose
 from statements.header import Header, decode_header, encode_header
+from statements.keys import write_signing_key
 from statements.kinds import Kind
 from statements.ledger_client import LedgerClient, Receipt
+from statements.publication import publish
 from statements.reading_keys import pinned_as
-from statements.sealing import DAY_MS, ContentKey, Place, ReadingKey, day_of, open_body
+from statements.record import decode_record
+from statements.sealing import (
+    DAY_MS,
+    ContentKey,
+    Place,
+    ReadingKey,
+    day_of,
+    open_body,
+    open_content_key,
+)
 from statements.signing import statement_id
-from tests.unit.ledger.cast import T0, Cast, triple
-from tests.unit.ledger.process import LedgerProcess, found_log
+from tests.unit.ledger.cast import ORIGIN, T0, Cast, triple
+from tests.unit.ledger.process import LedgerProcess, found_log, stillwatch
+from tlog.tile import aligned_path
 
 READER: Final = ReadingKey.generate()
 DISCLOSURE: Final = f"""
@@ -176,6 +191,58 @@ def test_a_ledger_cannot_read_what_is_sealed_with_all_that_it_has(
     assert hashlib.sha256(prefix + key.key).digest() == key.commitment
     commitments = {hashlib.sha256(prefix + one).digest() for one in candidates}
     assert key.commitment not in commitments
+
+
+def test_what_is_published_from_a_command_line_is_sealed_too_each_time_under_another_key(
+    ledger: tuple[Cast, LedgerProcess], tmp_path: Path
+) -> None:
+    cast, process = ledger
+    path = tmp_path / "meter.key"
+    write_signing_key(path, cast.party_key)
+    keys = []
+    with LedgerClient(process.grpc) as client:
+        for energy in (5, 6):
+            reading = summary_pb2.MeterReading(subject="hall", energy_start_mj=energy)
+            said = publish(
+                client,
+                path,
+                reading,
+                now_ms=T0,
+                pins=cast.pins,
+                origin=ORIGIN,
+                period=(T0, T0 + 60_000),
+            )
+            header = decode_header(decode_record(said.record).header)
+            assert header.disclosure == 2
+            disclosed, stored = bodies(process, said.index)[said.index - 1 : said.index + 1]
+            message = identity_pb2.ContentKey.FromString(decode_body(disclosed))
+            key = open_content_key(
+                message.sealed[0].sealed,
+                READER,
+                author=header.author,
+                day=message.day,
+                disclosure=2,
+                commitment=message.commitment,
+            )
+            place = Place(header.author, header.epoch, header.sequence, header.body_digest)
+            content = decode_body(open_body(stored, place, key))
+            assert summary_pb2.MeterReading.FromString(content) == reading
+            keys.append(key.key)
+    assert keys[0] != keys[1]
+    assert process.stop() == 0
+    assert stillwatch("ledger", "fsck", str(process.folder)).returncode == 0
+
+
+def bodies(process: LedgerProcess, index: int) -> list[bytes]:
+    """Return the bodies that a young log serves, once it serves that of ``index``."""
+    deadline = time.monotonic() + 10
+    while True:
+        width = index + 1
+        path = process.folder / aligned_path(FOLDER, 0, width)
+        if path.exists():
+            return [body or b"" for body in decode_body_bundle(path.read_bytes(), width)]
+        assert time.monotonic() < deadline, f"{path} is not there"
+        time.sleep(0.02)
 
 
 def test_the_day_of_a_content_key_is_utc() -> None:
