@@ -7,17 +7,20 @@ from typing import Final
 
 import pytest
 from click.testing import CliRunner
+from google.protobuf.message import Message
 
+from protos.stillwatch.statement.v1 import summary_pb2
 from statements.author import Statement
 from statements.body import body_digest
+from statements.disclosure import disclose
 from statements.header import Header, decode_header, encode_header
 from statements.kinds import PUBLIC, Kind
 from statements.reading_keys import pinned_as, read_reading_key, write_reading_key
 from statements.record import decode_record
-from statements.sealing import ReadingKey
-from statements.signing import statement_id
+from statements.sealing import ContentKey, ReadingKey, day_of
+from statements.signing import SigningKey, statement_id
 from tests.unit.verifier.auditing import found, outcomes, party_of
-from tests.unit.verifier.logbook import IDLE, MINUTE, TRAINING, Logbook, Pause, play
+from tests.unit.verifier.logbook import IDLE, MINUTE, TRAINING, Logbook, Pause, Speaker, play
 from verifier.accounts.obligations import Outcome
 from verifier.checks.interface import Severity
 from verifier.cli import audit as command
@@ -195,6 +198,34 @@ def test_what_no_content_key_was_logged_for_is_laid_to_its_author_even_without_a
     party = party_of(judged(book, sealed.in_force, ruleset), "aurora")
     summary = next(f.summary for f in found(party, "sealed_bodies") if "authors" in f.summary)
     assert "no content key" in summary
+
+
+def test_a_sealed_meter_reading_is_heard_by_its_readers_alone() -> None:
+    meter = Speaker(SigningKey.generate())
+    terms = {
+        **TERMS,
+        "disclosure.meter_readings": '"inspectors"',
+        "meters": f'[{{ id = "grid", key = "sha256:{meter.key.key_id.hex()}", party = "aurora", '
+        'sites = ["hall"], systematic_bound = "1 %" }]',
+    }
+    book = Logbook.begin(terms)
+    (to,) = book.pins.disclosures.classes
+    key = ContentKey(meter.key.key_id, day_of(book.now_ms), to.number, bytes(32))
+    reading = summary_pb2.MeterReading(subject="hall", energy_start_mj=1, energy_end_mj=2)
+    book.log(book.sign(meter, disclose(key, to)))
+    index = book.log(book.sign(meter, reading, book.now_ms, book.now_ms + MINUTE, key))
+    book.tick()
+
+    def heard(*keys: ReadingKey) -> list[Message]:
+        evidence = gather(book.pins, book.prefix(), keys)
+        assert evidence.faults == ()
+        assert [(one.row, one.charged) for one in evidence.unread] == (
+            [] if keys else [(index, False)]
+        )
+        return [one.message for one in evidence.said if one.index == index]
+
+    assert heard(PEER) == [reading]
+    assert heard() == []
 
 
 def test_the_command_makes_a_key_and_opens_with_it(sealed: Pause, tmp_path: Path) -> None:
