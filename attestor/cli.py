@@ -20,6 +20,7 @@ from attestor.observe import observe
 from attestor.output import Json, as_text, output_option, printable, show
 from attestor.preview import Preview
 from attestor.recording import RecordingReader
+from attestor.revoke import revoke
 from attestor.rotate import rotate
 from attestor.settings import Settings, parse_instant
 from attestor.sources.registry import Opener, configure
@@ -82,6 +83,7 @@ def _as_words(_logger: object, level: str, event: MutableMapping[str, object]) -
 
 
 agent.add_command(enrol)
+agent.add_command(revoke)
 agent.add_command(rotate)
 
 

@@ -1,8 +1,9 @@
-"""``stillwatch agent rotate``, as an operator types it."""
+"""``stillwatch agent rotate``, and ``revoke``, as an operator types them."""
 
 import json
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from attestor.cli import agent
@@ -19,7 +20,16 @@ def _run(*arguments: str) -> dict[str, object]:
     return found
 
 
-def test_a_node_is_enrolled_and_goes_on_under_another_key_as_the_same_node(
+@pytest.mark.parametrize("text", ["", "node1", "ab" * 31])
+def test_what_names_no_key_is_refused_before_anything_is_said(text: str) -> None:
+    result = CliRunner().invoke(
+        agent, ["revoke", "--party-key", "k", "--key-id", text, "--ledger", "x", "--agreement", "a"]
+    )
+    assert result.exit_code == 2
+    assert "64 hexadecimal digits" in result.output
+
+
+def test_a_node_goes_on_under_another_key_as_the_same_node_until_its_party_revokes_that(
     tmp_path: Path, ledger: RealLedger
 ) -> None:
     path, first = tmp_path / "node.key", SigningKey.generate()
@@ -42,3 +52,9 @@ def test_a_node_is_enrolled_and_goes_on_under_another_key_as_the_same_node(
     assert read_signing_key(Path(str(done["retired"]))).key_id == first.key_id
     with LedgerClient(ledger.target) as client:
         assert client.speaks(first.key_id)
+        ended = _run(
+            *("revoke", "--party-key", str(ledger.party), "--key-id", key.key_id.hex()),
+            *("--reason", "lost", "--ledger", ledger.target, "--agreement", agreement),
+        )
+        assert ended["revoked"] == key.key_id.hex()
+        assert not client.speaks(first.key_id)

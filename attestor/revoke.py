@@ -1,0 +1,73 @@
+"""``stillwatch agent revoke``: a party ends a key of a node that it enrolled."""
+
+from pathlib import Path
+
+import click
+
+from attestor.config import choose_log, read_agreement
+from attestor.output import output_option, show
+from protos.stillwatch.statement.v1 import identity_pb2
+from statements.clock import parse_clock
+from statements.ledger_client import LedgerClient
+from statements.publication import publish
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+def _digest(_context: click.Context, _parameter: click.Parameter, text: str) -> bytes:
+    try:
+        digest = bytes.fromhex(text.removeprefix("sha256:"))
+    except ValueError:
+        digest = b""
+    if len(digest) != 32:
+        raise click.BadParameter("a key is named by 64 hexadecimal digits")
+    return digest
+
+
+@click.command()
+@click.option("--party-key", type=_FILE, required=True, help="The party's key.")
+@click.option(
+    "--key-id",
+    callback=_digest,
+    required=True,
+    help="SHA-256 of the key: the node's id, or the new_key of its last rotation.",
+)
+@click.option("--reason", help="Why, for people; everybody can read it.")
+@click.option("--ledger", required=True, help="HOST:PORT of the ledger.")
+@click.option("--agreement", "agreement_path", type=_FILE, required=True)
+@click.option("--origin", help="Which of the agreement's logs, when it lists several.")
+@click.option("--rehearsal-clock", "clock_text", help="REAL_MS:CLOCK_MS:RATE; rehearsals only.")
+@output_option
+def revoke(
+    *,
+    party_key: Path,
+    key_id: bytes,
+    reason: str | None,
+    ledger: str,
+    agreement_path: Path,
+    origin: str | None,
+    clock_text: str | None,
+    output: str,
+) -> None:
+    """End a node's key, for good. What it said before stands; its chips stay owed by the party.
+
+    For a key that is lost, or with which a thief has gone on already; one that may only have been copied is rotated.
+
+    \b
+    Example:
+      stillwatch agent revoke --party-key party.key --key-id 5b8c06ec... --reason stolen \\
+        --ledger 127.0.0.1:7701 --agreement agreement.toml
+    """
+    pins = read_agreement(agreement_path)
+    log = choose_log(pins, origin)
+    clock = parse_clock(clock_text, log.origin)
+    with LedgerClient(ledger) as client:
+        published = publish(
+            client,
+            party_key,
+            identity_pb2.Revocation(key_id=key_id, reason=reason),
+            now_ms=clock.now_ms(),
+            pins=pins,
+            origin=log.origin,
+        )
+    show(output, {"revoked": key_id.hex(), "index": published.index})
