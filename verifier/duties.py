@@ -212,13 +212,24 @@ class _Assessor:
         account = self._account(obligation, spans, group)
         known = self.calendar.known_until_ms
         assessment = assess_coverage_floor(account, obligation.limit, obligation.cure_ms, known)
-        if assessment.outcome is Outcome.VIOLATED and self.windows.unread:
-            return replace(assessment, outcome=Outcome.UNRESOLVED)
+        if assessment.outcome is Outcome.VIOLATED and self.windows.closed:
+            closed_chip_s = self._closed_chip_s(spans, group)
+            if account.coverage + closed_chip_s / account.expected_chip_s >= obligation.limit:
+                return replace(assessment, outcome=Outcome.UNRESOLVED)
         if assessment.outcome is Outcome.VIOLATED and self.windows.untimed:
             admitted = self._account(obligation, spans, group, self.windows.excused)
             if admitted.coverage >= obligation.limit:
                 return replace(assessment, outcome=Outcome.UNRESOLVED)
         return assessment
+
+    def _closed_chip_s(self, spans: tuple[Span, ...], group: frozenset[int]) -> float:
+        """Return the chip time that windows may cover which this audit could not open: silence is none of it."""
+        return math.fsum(
+            max(0, min(end, span[1]) - max(start, span[0])) / 1000 * self.windows.nodes[node].chips
+            for node, start, end in self.windows.closed
+            if node in group
+            for span in spans
+        )
 
     def _groups(self, scope: Scope) -> list[frozenset[int]]:
         """Return the nodes over which an obligation is summed, each group by itself; at least one group."""

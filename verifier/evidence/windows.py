@@ -104,6 +104,8 @@ class PartyWindows:
     admitting_rows: Int64 = field(repr=False)
     excluded: tuple[ExcludedWindow, ...] = field(repr=False)
     telemetry: tuple[str, ...]
+    closed: tuple[tuple[int, int, int], ...] = ()
+    """Node (index), start and end of each window that was not opened, and was not logged late."""
 
     def excluded_for(self, *why: Excluded) -> list[ExcludedWindow]:
         """Return the windows excluded for any of some reasons."""
@@ -330,6 +332,17 @@ class _Reader:
             admitting_rows=rows,
             excluded=tuple(sorted(self.excluded, key=lambda window: window.row)),
             telemetry=tuple(sorted(self.labels)),
+            closed=self._closed(),
+        )
+
+    def _closed(self) -> tuple[tuple[int, int, int], ...]:
+        records, node_of = self.evidence.records, self._nodes_of_chains()
+        unread = [window.row for window in self.excluded if window.why is Excluded.UNREAD]
+        rows = np.array(sorted(unread), dtype=np.int64)
+        rows = rows[~self._timing(rows)[Excluded.LATE]]
+        return tuple(
+            (int(node_of[records.chain[row]]), int(records.start_ms[row]), int(records.end_ms[row]))
+            for row in rows.tolist()
         )
 
     def _rows(self) -> Int64:

@@ -32,6 +32,7 @@ from verifier.verdict import Conclusion, PartyVerdict, Verdict, conclude
 
 AISI, PEER, STRANGER = ReadingKey.generate(), ReadingKey.generate(), ReadingKey.generate()
 TERMS: Final = {
+    "obligations.coverage-floor.cure": '"1 min"',
     "disclosure.summaries": '"inspectors"',
     "disclosure.classes": f'[{{ id = "inspectors", readers = [{{ id = "aisi", key = "{pinned_as(AISI.public)}" }}, '
     f'{{ id = "peer", key = "{pinned_as(PEER.public)}" }}] }}]',
@@ -99,6 +100,16 @@ def test_whoever_holds_no_key_assesses_nobody_and_says_which_class_it_could_not_
         assert finding.severity is Severity.DOUBT
         assert Outcome.VIOLATED not in outcomes(party).values()
         assert Outcome.KEPT not in outcomes(party).values()
+
+
+def test_silence_shows_without_any_key(ruleset: Ruleset) -> None:
+    """That a window was said is public: a party that says none hides behind no seal."""
+    pause = play({"cygnus": None}, terms=TERMS)
+    verdict = judged(pause.book, pause.in_force, ruleset)
+    assert outcomes(party_of(verdict, "cygnus"))["coverage-floor"] is Outcome.VIOLATED
+    assert party_of(verdict, "cygnus").conclusion is Conclusion.VIOLATION
+    assert outcomes(party_of(verdict, "aurora"))["coverage-floor"] is Outcome.UNRESOLVED
+    assert party_of(verdict, "aurora").conclusion is Conclusion.NOT_ASSESSED
 
 
 def without_key(pause: Pause, ruleset: Ruleset, *hidden: int) -> PartyVerdict:
