@@ -5,6 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -98,6 +101,27 @@ def test_a_body_opens_at_no_other_place(move: Callable[[Place], Place]) -> None:
     with pytest.raises(SealError) as refused:
         open_body(sealed, move(place), KEY)
     assert refused.value.reason == "DOES_NOT_OPEN"
+
+
+def by_the_page(body: bytes, place: Place) -> bytes:
+    """Seal as docs/protocol.md says, whatever the place names."""
+    bound = b"stillwatch sealed body v1\n" + place.author + place.epoch
+    bound += place.sequence.to_bytes(8, "big") + place.body_digest
+    key = HKDF(hashes.SHA256(), 32, None, bound).derive(KEY.key)
+    return AESGCM(key).encrypt(bytes(12), body, bound)
+
+
+def test_bodies_are_sealed_as_the_page_says() -> None:
+    body = encode_body(b"a window", b"s" * 16)
+    assert by_the_page(body, place_of(body)) == seal_body(body, place_of(body), KEY)
+
+
+def test_a_ciphertext_that_opens_to_another_body_than_its_header_names_is_refused() -> None:
+    place = place_of(encode_body(b"what was promised", b"s" * 16))
+    sealed = by_the_page(encode_body(b"what is there", b"s" * 16), place)
+    with pytest.raises(SealError) as refused:
+        open_body(sealed, place, KEY)
+    assert refused.value.reason == "OTHER_BODY"
 
 
 def test_a_body_opens_under_no_other_content_key() -> None:
