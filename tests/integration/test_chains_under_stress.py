@@ -132,7 +132,7 @@ def test_an_agent_restored_from_a_snapshot_of_its_disk_opens_a_new_epoch_and_con
     assert stage.heard() == _minutes(0, 1, 2, 3, 5, 6)
 
 
-def test_a_machine_restored_with_its_memory_is_refused_and_convicted_by_nobody_s_ledger(
+def test_a_machine_restored_with_its_memory_is_refused_and_an_honest_ledger_convicts_nobody(
     stage: Stage, ruleset: Ruleset
 ) -> None:
     """It does sign a place twice; sent alone, an honest ledger keeps that to itself."""
