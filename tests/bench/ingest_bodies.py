@@ -1,7 +1,7 @@
 """``ingest_bodies``: as ``ingest``, with the bodies of the summaries sent, checked against their headers, and kept.
 
-This is what agents of this version do: it has no sealing, and every body is public. A body is that of a node of eight
-chips with every counter, and power by the second.
+This is what agents do under an agreement that has nothing sealed. A body is that of a node of eight chips with every
+counter, and power by the second.
 """
 
 from typing import Final
