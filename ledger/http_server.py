@@ -33,7 +33,9 @@ class Handler(BaseHTTPRequestHandler):
 
     server: "_Counted"
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # else an answer's last bytes wait 40 ms for the acknowledgement of the first
+    disable_nagle_algorithm = (
+        True  # else an answer's last bytes wait 40 ms for the acknowledgement of the first
+    )
     timeout = IDLE_S
     server_version = "stillwatch"
     sys_version = ""
