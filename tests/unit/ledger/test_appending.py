@@ -232,7 +232,7 @@ def test_connections_end_after_their_time_and_honest_clients_go_on(
     assert failures > 0, "its connection ended more than once"
     with pytest.raises(grpc.RpcError):
         next(silent.call)
-    assert rig.on_loop(lambda: len(rig.appending._streams)) == 0
+    wait_until(lambda: rig.on_loop(lambda: len(rig.appending._streams)) == 0)
     assert rig.journal.size() == 31
     silent.end()
     rig.close()

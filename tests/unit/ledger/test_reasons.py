@@ -9,8 +9,8 @@ import pytest
 from ledger.refusal import Refusal
 from protos.stillwatch.ledger.v1 import ledger_pb2
 
-NEVER_GIVEN: Final = {"UNSPECIFIED", "REVOKED_KEY"}
-"""Not a refusal; and keys are not revoked in this version."""
+NEVER_GIVEN: Final = {"UNSPECIFIED"}
+"""Not a refusal."""
 REASONS: Final = {name.removeprefix("REASON_") for name in ledger_pb2.Reason.keys()}  # noqa: SIM118
 
 
