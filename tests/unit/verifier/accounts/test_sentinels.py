@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.verifier.accounts.test_party import IDLE, PEAK, Window, party
+from tests.unit.verifier.accounts.told import IDLE, PEAK, Window, party
 from verifier.accounts.chips import ChipTable
 from verifier.accounts.observations import Impossible
 from verifier.accounts.party import PartyAccount
