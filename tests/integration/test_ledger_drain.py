@@ -81,7 +81,7 @@ def test_a_stream_of_batches_under_way_loses_no_answer_that_came(
     with grpc.insecure_channel(ledger.grpc) as channel:
         stub = ledger_pb2_grpc.LedgerServiceStub(channel)
         call = stub.Append((request(*batch) for batch in batches), timeout=60)
-        receiving = threading.Thread(target=receive, args=[call])
+        receiving = threading.Thread(target=receive, args=[call], daemon=True)
         receiving.start()
         while len(acknowledged) < 100:
             time.sleep(0.01)

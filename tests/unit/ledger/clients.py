@@ -42,7 +42,7 @@ class Client:
     sent: list[Statement] = field(default_factory=list)
 
     def start(self, stop: threading.Event) -> threading.Thread:
-        thread = threading.Thread(target=self.run, args=(stop,))
+        thread = threading.Thread(target=self.run, args=(stop,), daemon=True)
         thread.start()
         return thread
 

@@ -47,7 +47,7 @@ class Rig:
         self._started: Future[int] = Future()
         self._loop = asyncio.new_event_loop()
         self._end = asyncio.Event()
-        self._thread = threading.Thread(target=self._run, name="rig")
+        self._thread = threading.Thread(target=self._run, name="rig", daemon=True)
         self._thread.start()
         self.port = self._started.result(DEADLINE_S)
         self.channel = grpc.insecure_channel(

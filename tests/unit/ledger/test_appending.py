@@ -211,11 +211,17 @@ def test_a_client_that_takes_no_answers_is_let_go_and_others_are_served(
     channel.close()
 
 
+@pytest.fixture
+def hurried(cast: Cast, tmp_path: Path) -> Iterator[Rig]:
+    made = Rig(cast, tmp_path / "hurried", Limits(connection_s=0.5, connection_grace_s=0.2))
+    yield made
+    made.close()
+
+
 def test_connections_end_after_their_time_and_honest_clients_go_on(
-    cast: Cast, tmp_path: Path
+    cast: Cast, hurried: Rig
 ) -> None:
-    limits = Limits(connection_s=0.5, connection_grace_s=0.2)
-    rig = Rig(cast, tmp_path / "log", limits)
+    rig = hurried
     silent = Stream(rig)
     said = [cast.party.open(), *cast.party.summaries(30)]
     failures = 0
@@ -235,7 +241,6 @@ def test_connections_end_after_their_time_and_honest_clients_go_on(
     wait_until(lambda: rig.on_loop(lambda: len(rig.appending._streams)) == 0)
     assert rig.journal.size() == 31
     silent.end()
-    rig.close()
 
 
 def test_requests_beyond_what_may_wait_end_their_stream(cast: Cast, small: Rig) -> None:
@@ -285,7 +290,7 @@ def test_several_streams_of_one_author_log_each_statement_once(cast: Cast, rig: 
     said = [cast.party.open(), *cast.party.summaries(60)]
     rig.append(said[:1])
     batches = [said[at : at + 10] for at in range(1, 61, 10)]
-    threads = [threading.Thread(target=rig.append, args=batches) for _ in range(4)]
+    threads = [threading.Thread(target=rig.append, args=batches, daemon=True) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

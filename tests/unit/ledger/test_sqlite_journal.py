@@ -205,7 +205,7 @@ def test_others_read_while_one_appends(journal: SqliteJournal) -> None:
             if list(journal.read(0, size)) != everything[:size]:
                 wrong.append(size)
 
-    readers = [threading.Thread(target=read) for _ in range(2)]
+    readers = [threading.Thread(target=read, daemon=True) for _ in range(2)]
     for reader in readers:
         reader.start()
     for at in range(0, 600, 20):

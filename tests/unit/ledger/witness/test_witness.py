@@ -138,7 +138,7 @@ def test_of_many_requests_at_once_none_takes_it_back(
         except WitnessError as error:
             refused.append(error.status)
 
-    threads = [threading.Thread(target=ask, args=(size,)) for size in sizes]
+    threads = [threading.Thread(target=ask, args=(size,), daemon=True) for size in sizes]
     for thread in threads:
         thread.start()
     for thread in threads:
