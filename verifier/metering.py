@@ -5,13 +5,10 @@ from collections.abc import Sequence
 from protos.stillwatch.statement.v1 import summary_pb2
 from statements.pins import Role
 from verifier.accounts.chips import ChipTable
-from verifier.accounts.metered import MeterCount, MeterRecord, metered_flop
+from verifier.accounts.metered import MOST_MJ, MeterCount, MeterRecord, metered_flop
 from verifier.agreement.model import Agreement, Meter
 from verifier.evidence.statement import LoggedStatement
 from verifier.evidence.windows import PartyWindows
-
-MOST_MJ = 2**63
-"""A counter beyond this is no reading."""
 
 
 def meter_records(

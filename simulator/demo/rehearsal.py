@@ -26,7 +26,7 @@ from simulator.demo.lab import Lab
 from simulator.demo.plot import Plot
 from simulator.demo.processes import Processes, stillwatch
 from simulator.demo.witnesses import (
-    FOURTH,
+    BESIDE_LABS,
     LocalWitness,
     make_witnesses,
     policy_of,
@@ -83,7 +83,7 @@ class Rehearsal:
         )
         path = folder / "agreement.toml"
         entry = LedgerEntry(origin=ORIGIN, vkey=str(made.field("vkey")), key=str(made.field("key")))
-        names = (*cast.digests["parties"], FOURTH)
+        names = (*cast.digests["parties"], BESIDE_LABS)
         witnesses = make_witnesses(folder / "witnesses", names)
         terms = {**plot.terms, "witnesses.policy": policy_of(witnesses)}
         pin_agreement(cast, entry, terms, path)

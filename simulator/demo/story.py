@@ -65,6 +65,8 @@ class Story:
         self._processes = processes
         self._narration = narration
         self._expectations = Expectations(narration)
+        self._since_ms = 0
+        self._silences: dict[str, tuple[Lab, int]] = {}
 
     def tell(self, run: TrainingRun | None) -> Told:
         """Tell it to its end; ``run`` is the recorded training run, where the plot replays one."""

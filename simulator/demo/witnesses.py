@@ -11,7 +11,7 @@ from simulator.demo.processes import Processes, stillwatch
 from statements.clock import ScaledClock
 from statements.pins import Pins
 
-FOURTH: Final = "meridian"
+BESIDE_LABS: Final = "meridian"
 """The evaluator that runs one beside the labs."""
 _READY_S: Final = 30.0
 

@@ -8,8 +8,12 @@ import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from verifier.accounts.chips import Chip
+
+MOST_MJ: Final = 2**63
+"""A counter beyond this is no reading."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ import click
 
 from protos.stillwatch.statement.v1 import summary_pb2
 from statements.pins import Role
+from verifier.accounts.metered import MOST_MJ
 from verifier.agreement.speaking import Speaker, speaks_as
 from verifier.instants import InstantError, parse_instant
-from verifier.metering import MOST_MJ
 
 _MJ_PER_J = 1000
 
