@@ -15,7 +15,7 @@ from simulator.world import Node, Party, Site, World, record, wall_energy
 NODES: Final = 2
 CHIPS: Final = 8
 NOTICE_MIN, WINDING_DOWN_MIN, IN_FORCE_MIN, LIFTING_MIN = 4, 3, 12, 2
-_TOLD_MIN: Final = 45
+_TOLD_MIN: Final = 50
 """How much is recorded: longer than the story is told."""
 _STRATEGIES: Final = {
     "aurora": "honest",
@@ -54,7 +54,7 @@ limit = "2.2e19 FLOP" # more than idle chips and their hosts leave open, less th
 trust = "meters"
 """
 _TERMS: Final = {
-    "windows.late_grace": "5 min",
+    "windows.late_grace": "7 min",
     "stages.notice": f"{NOTICE_MIN} min",
     "stages.winding_down": f"{WINDING_DOWN_MIN} min",
     "stages.min_dwell": f"{IN_FORCE_MIN} min",
@@ -75,7 +75,7 @@ def simulated_plot() -> Plot:
         addition=_ADDITION,
         terms={**_TERMS, **declared},
         rate=60.0,
-        minutes=41.0,
+        minutes=43.0,
         audited_from_s=(NOTICE_MIN + WINDING_DOWN_MIN) * 60,
         audited_ms=IN_FORCE_MIN * 60_000,
         labs=_labs,
