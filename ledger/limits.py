@@ -26,6 +26,8 @@ class Limits:
     """Append streams at once."""
     questions: int = 500
     """Single questions at once, until their answers are taken."""
+    followers: int = 500
+    """Follow streams at once."""
     calls: int = 6_000
     """Calls of all methods at once; further ones are refused by the transport, without a reason."""
     connections: int = 4_000

@@ -26,6 +26,7 @@ from ledger.appending import Appending
 from ledger.cosigning import Cosigning
 from ledger.errors import JournalError, ObjectError, QuorumError, SetupError
 from ledger.folder import LedgerFolder
+from ledger.following import Announcer, Following
 from ledger.founding import FOUNDED, read_agreement
 from ledger.journal.interface import Journal
 from ledger.journal.registry import open_journal
@@ -84,6 +85,7 @@ class Server:
         self._publisher = Publisher(journal, self._objects, folder.signer, self._cosigning)
         self._publisher.open()
         self._publishing = ThreadPoolExecutor(1, "publisher")
+        self._announcer = Announcer()
         self._ticker = Ticker(
             self._sequencer,
             clock,
@@ -103,12 +105,13 @@ class Server:
         writer = Writer(self._sequencer)
         reading = Reading(self._sequencer, writer, self._journal, self._objects, self._publisher)
         appending = Appending(writer, self._keyring, self._how.limits)
+        following = Following(self._announcer, self._how.limits)
         with ExitStack() as closing:
             for part in (writer.close, reading.close, appending.close, self._publishing.shutdown):
                 closing.callback(part)
             if self._cosigning is not None:
                 closing.callback(self._cosigning.close)
-            server, port = self._listen(appending, reading)
+            server, port = self._listen(appending, reading, following)
             await self._publish()
             web = WebServer(self._how.http.host, self._how.http.port, self._objects)
             closing.callback(web.close)
@@ -124,6 +127,7 @@ class Server:
                 _log.info("stopping")
                 await self._checks.enter_graceful_shutdown()
                 appending.drain()
+                following.drain()
                 await server.stop(_GRACE_S)
                 draining = asyncio.create_task(writer.drain())
                 await asyncio.wait([draining, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -137,13 +141,15 @@ class Server:
                     await task
         _log.info("stopped", size=self._sequencer.size)
 
-    def _listen(self, appending: Appending, reading: Reading) -> tuple[grpc.aio.Server, int]:
+    def _listen(
+        self, appending: Appending, reading: Reading, following: Following
+    ) -> tuple[grpc.aio.Server, int]:
         limits = self._how.limits
         server = grpc.aio.server(
             options=limits.server_options(_room_for(limits.connections)),
             maximum_concurrent_rpcs=limits.calls,
         )
-        server.add_generic_rpc_handlers((service_handlers(appending, reading, limits),))
+        server.add_generic_rpc_handlers((service_handlers(appending, reading, following, limits),))
         health_pb2_grpc.add_HealthServicer_to_server(self._checks, server)
         reflection.enable_server_reflection(
             (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server
@@ -173,6 +179,9 @@ class Server:
         except (JournalError, ObjectError, QuorumError) as error:
             _log.error("cannot publish", reason=error.reason, error=str(error))
             return None
+        finally:
+            if self._publisher.published is not None:
+                self._announcer.announce(self._publisher.published.note)
 
     async def _publish_last(self) -> None:
         """Publish what was acknowledged, unless disks or witnesses take their time: the journal has it all."""

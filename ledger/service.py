@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError, Message
 from ledger.appending import Appending, Request
 from ledger.errors import LedgerError
 from ledger.fault import STORAGE_FAILED, Context, EndedCall, Fault, busy, end_call, malformed
+from ledger.following import Following
 from ledger.limits import Limits
 from ledger.reading import Reading
 from protos.stillwatch.ledger.v1 import ledger_pb2
@@ -23,7 +24,7 @@ _log = structlog.get_logger("stillwatch.ledger")
 
 
 def service_handlers(
-    appending: Appending, reading: Reading, limits: Limits
+    appending: Appending, reading: Reading, following: Following, limits: Limits
 ) -> grpc.GenericRpcHandler:
     """Return what a server registers as ``stillwatch.ledger.v1.LedgerService``.
 
@@ -75,6 +76,11 @@ def service_handlers(
             ),
             "GetRecords": unary(ledger_pb2.GetRecordsRequest, reading.get_records),
             "GetBody": unary(ledger_pb2.GetBodyRequest, reading.get_body),
+            "Follow": grpc.unary_stream_rpc_method_handler(
+                following.follow,
+                request_deserializer=lambda data: _parse(ledger_pb2.FollowRequest, data, limits),
+                response_serializer=_serialize,
+            ),
         },
     )
 

@@ -7,7 +7,7 @@ what they rely on.
 
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, cast
@@ -199,6 +199,21 @@ class LedgerClient:
             return tuple(self._stub.GetConsistencyProof(request, timeout=self._deadline).hashes)
         except grpc.RpcError as error:
             raise self._failed(error) from None
+
+    def follow(self) -> Iterator[bytes]:
+        """Yield the newest published checkpoint, a signed note, and each other one as it is published.
+
+        It ends only by raising, or when it is closed; closing the client from another thread has it raise.
+        """
+        call = self._stub.Follow(ledger_pb2.FollowRequest())
+        try:
+            for told in call:
+                yield told.checkpoint
+        except grpc.RpcError as error:
+            raise self._failed(error) from None
+        finally:
+            call.cancel()
+        raise SubmissionError("STREAM_ENDED", "the ledger closed the stream; try again")
 
     def _drop_stream(self) -> None:
         if self._stream is not None:

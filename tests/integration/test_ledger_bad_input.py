@@ -37,6 +37,7 @@ METHODS: Final = (
     "GetConsistencyProof",
     "GetRecords",
     "GetBody",
+    "Follow",
 )
 
 

@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import grpc
@@ -12,6 +13,7 @@ import pytest
 from ledger.witness.folder import WitnessFolder
 from protos.stillwatch.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 from protos.stillwatch.statement.v1 import header_pb2
+from statements.errors import SubmissionError
 from statements.ledger_client import LedgerClient, Receipt
 from statements.record import decode_record
 from tests.unit.ledger.cast import Cast, request
@@ -114,6 +116,23 @@ def test_clients_that_neither_speak_nor_listen_do_not_keep_a_ledger_from_ending(
         assert time.monotonic() - began > 2, "they got their time to listen"
         for call in calls:
             call.cancel()
+
+
+def test_followers_are_told_and_do_not_keep_a_ledger_from_ending(
+    cast: Cast, ledger: LedgerProcess
+) -> None:
+    with ExitStack() as clients:
+        told = [clients.enter_context(LedgerClient(ledger.grpc)).follow() for _ in range(20)]
+        first = {next(one) for one in told}
+        assert len(first) == 1
+        with LedgerClient(ledger.grpc) as client:
+            assert isinstance(client.append([cast.party.open()])[0], Receipt)
+        assert {next(one) for one in told}.isdisjoint(first)
+        stop_within(ledger, 4)
+        for one in told:
+            with pytest.raises(SubmissionError, match="DRAINING"):
+                for _ in one:
+                    pass
 
 
 def test_a_witness_that_never_answers_does_not_keep_a_ledger_from_ending(tmp_path: Path) -> None:

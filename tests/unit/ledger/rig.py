@@ -15,6 +15,7 @@ from grpc_status import rpc_status
 
 from ledger.appending import Appending
 from ledger.fault import DOMAIN
+from ledger.following import Announcer, Following
 from ledger.keyring import Keyring
 from ledger.limits import Limits
 from ledger.publisher import Publisher
@@ -70,7 +71,10 @@ class Rig:
         self.appending = Appending(self.writer, self.keyring, self.limits)
         reading = Reading(self.sequencer, self.writer, self.journal, self.store, self.publisher)
         server = grpc.aio.server(options=self.limits.server_options(self.limits.connections))
-        server.add_generic_rpc_handlers((service_handlers(self.appending, reading, self.limits),))
+        self.announcer = Announcer()
+        self.following = Following(self.announcer, self.limits)
+        handlers = service_handlers(self.appending, reading, self.following, self.limits)
+        server.add_generic_rpc_handlers((handlers,))
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         working = asyncio.create_task(self.writer.run())
@@ -115,7 +119,8 @@ class Rig:
         return unary(data, timeout=DEADLINE_S)
 
     def publish(self) -> None:
-        self.publisher.publish()
+        published = self.publisher.publish()
+        self.on_loop(lambda: self.announcer.announce(published.note))
 
 
 @contextmanager

@@ -23,10 +23,13 @@ LIMITS = Limits()
         ("batches of one stream", [LIMITS.in_flight]),
         ("requests of all streams", [LIMITS.pending_bytes // MIB, LIMITS.waiting_bytes // MIB]),
         (
-            "streams; single questions; connections",
-            [LIMITS.streams, LIMITS.questions, LIMITS.connections],
+            "streams; single questions; followers; connections",
+            [LIMITS.streams, LIMITS.questions, LIMITS.followers, LIMITS.connections],
         ),
-        ("seconds that an answer waits", [int(LIMITS.answer_s)]),
+        (
+            "seconds that an answer, or a checkpoint told to a follower, waits",
+            [int(LIMITS.answer_s)],
+        ),
         ("seconds of one connection", [int(LIMITS.connection_s)]),
         ("records, heads of one answer", [MOST_RECORDS, MOST_HEADS]),
         ("HTTP connections at once", [MOST_CONNECTIONS, int(REQUEST_S)]),
@@ -41,7 +44,7 @@ def test_the_page_says_what_the_ledger_does(root: Path, row: str, values: list[i
 
 def test_a_larger_request_than_the_ledger_reads_still_gets_a_reason() -> None:
     assert LIMITS.request_bytes < LIMITS.transport_bytes
-    assert LIMITS.streams < LIMITS.calls
+    assert LIMITS.streams + LIMITS.followers + LIMITS.questions < LIMITS.calls
 
 
 def test_grpc_is_told_all_of_them() -> None:

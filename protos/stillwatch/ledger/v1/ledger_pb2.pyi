@@ -90,6 +90,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """Too many requests; try again later."""
     REASON_MALFORMED_REQUEST: _Reason.ValueType  # 27
     """The request does not parse."""
+    REASON_TOO_SLOW: _Reason.ValueType  # 28
+    """The caller did not take what it was sent in time. Call again."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Reason is why a ledger refused something. Values are never reused."""
@@ -158,6 +160,8 @@ REASON_BUSY: Reason.ValueType  # 26
 """Too many requests; try again later."""
 REASON_MALFORMED_REQUEST: Reason.ValueType  # 27
 """The request does not parse."""
+REASON_TOO_SLOW: Reason.ValueType  # 28
+"""The caller did not take what it was sent in time. Call again."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 @_typing.final
@@ -644,3 +648,44 @@ class GetBodyResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetBodyResponse: _TypeAlias = GetBodyResponse  # noqa: Y015
+
+@_typing.final
+class FollowRequest(_message.Message):
+    """FollowRequest asks to be told of checkpoints."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FollowRequest: _TypeAlias = FollowRequest  # noqa: Y015
+
+@_typing.final
+class FollowResponse(_message.Message):
+    """FollowResponse is a checkpoint that was published."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    checkpoint: _builtins.bytes
+    """A C2SP tlog-checkpoint: a signed note, other than the one sent before it.
+    Of the same tree it may be, with newer cosignatures.
+    """
+    def __init__(
+        self,
+        *,
+        checkpoint: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FollowResponse: _TypeAlias = FollowResponse  # noqa: Y015

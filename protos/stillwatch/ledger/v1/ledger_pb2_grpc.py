@@ -70,6 +70,11 @@ class LedgerServiceStub:
                 request_serializer=stillwatch_dot_ledger_dot_v1_dot_ledger__pb2.GetBodyRequest.SerializeToString,
                 response_deserializer=stillwatch_dot_ledger_dot_v1_dot_ledger__pb2.GetBodyResponse.FromString,
                 _registered_method=True)
+        self.Follow = channel.unary_stream(
+                '/stillwatch.ledger.v1.LedgerService/Follow',
+                request_serializer=stillwatch_dot_ledger_dot_v1_dot_ledger__pb2.FollowRequest.SerializeToString,
+                response_deserializer=stillwatch_dot_ledger_dot_v1_dot_ledger__pb2.FollowResponse.FromString,
+                _registered_method=True)
 
 
 class LedgerServiceServicer:
@@ -129,6 +134,18 @@ class LedgerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Follow(self, request, context):
+        """Follow tells of checkpoints as they are published: the newest at once, and
+        then each time another is. One that was superseded before it could be sent
+        is left out: the newest says all that those before it did. What the log
+        holds is fetched from its static files, where anybody can serve it. The
+        ledger ends a stream whose caller does not take what it is sent (TOO_SLOW),
+        and all of them when it stops (DRAINING).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LedgerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -166,6 +183,11 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     servicer.GetBody,
                     request_deserializer=stillwatch_dot_ledger_dot_v1_dot_ledger__pb2.GetBodyRequest.FromString,
                     response_serializer=stillwatch_dot_ledger_dot_v1_dot_ledger__pb2.GetBodyResponse.SerializeToString,
+            ),
+            'Follow': grpc.unary_stream_rpc_method_handler(
+                    servicer.Follow,
+                    request_deserializer=stillwatch_dot_ledger_dot_v1_dot_ledger__pb2.FollowRequest.FromString,
+                    response_serializer=stillwatch_dot_ledger_dot_v1_dot_ledger__pb2.FollowResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -358,6 +380,33 @@ class LedgerService:
             '/stillwatch.ledger.v1.LedgerService/GetBody',
             stillwatch_dot_ledger_dot_v1_dot_ledger__pb2.GetBodyRequest.SerializeToString,
             stillwatch_dot_ledger_dot_v1_dot_ledger__pb2.GetBodyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Follow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/stillwatch.ledger.v1.LedgerService/Follow',
+            stillwatch_dot_ledger_dot_v1_dot_ledger__pb2.FollowRequest.SerializeToString,
+            stillwatch_dot_ledger_dot_v1_dot_ledger__pb2.FollowResponse.FromString,
             options,
             channel_credentials,
             insecure,

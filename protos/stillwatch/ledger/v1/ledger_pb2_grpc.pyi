@@ -53,6 +53,14 @@ class LedgerServiceStub:
     """GetRecords returns records by index."""
     GetBody: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetBodyRequest, _ledger_pb2.GetBodyResponse]
     """GetBody returns the stored bytes of one body."""
+    Follow: _grpc.UnaryStreamMultiCallable[_ledger_pb2.FollowRequest, _ledger_pb2.FollowResponse]
+    """Follow tells of checkpoints as they are published: the newest at once, and
+    then each time another is. One that was superseded before it could be sent
+    is left out: the newest says all that those before it did. What the log
+    holds is fetched from its static files, where anybody can serve it. The
+    ledger ends a stream whose caller does not take what it is sent (TOO_SLOW),
+    and all of them when it stops (DRAINING).
+    """
 
 @_typing.type_check_only
 class LedgerServiceAsyncStub(LedgerServiceStub):
@@ -79,6 +87,14 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """GetRecords returns records by index."""
     GetBody: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetBodyRequest, _ledger_pb2.GetBodyResponse]  # type: ignore[assignment]
     """GetBody returns the stored bytes of one body."""
+    Follow: _aio.UnaryStreamMultiCallable[_ledger_pb2.FollowRequest, _ledger_pb2.FollowResponse]  # type: ignore[assignment]
+    """Follow tells of checkpoints as they are published: the newest at once, and
+    then each time another is. One that was superseded before it could be sent
+    is left out: the newest says all that those before it did. What the log
+    holds is fetched from its static files, where anybody can serve it. The
+    ledger ends a stream whose caller does not take what it is sent (TOO_SLOW),
+    and all of them when it stops (DRAINING).
+    """
 
 class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
     """LedgerService admits statements, logs them, and serves what it logged."""
@@ -144,5 +160,19 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_pb2.GetBodyResponse, _abc.Awaitable[_ledger_pb2.GetBodyResponse]]:
         """GetBody returns the stored bytes of one body."""
+
+    @_abc_1.abstractmethod
+    def Follow(
+        self,
+        request: _ledger_pb2.FollowRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_ledger_pb2.FollowResponse], _abc.AsyncIterator[_ledger_pb2.FollowResponse]]:
+        """Follow tells of checkpoints as they are published: the newest at once, and
+        then each time another is. One that was superseded before it could be sent
+        is left out: the newest says all that those before it did. What the log
+        holds is fetched from its static files, where anybody can serve it. The
+        ledger ends a stream whose caller does not take what it is sent (TOO_SLOW),
+        and all of them when it stops (DRAINING).
+        """
 
 def add_LedgerServiceServicer_to_server(servicer: LedgerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
