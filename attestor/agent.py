@@ -6,7 +6,6 @@ Three threads: the poller reads sources, the uplink talks to the ledger, and the
 
 import random
 import secrets
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Final
 import structlog
 
 from attestor.backoff import Backoff, Patience
+from attestor.bell import Bell
 from attestor.chain import Chain, Draw, signs
 from attestor.config import AgentConfig, NodeConfig
 from attestor.errors import AttestorError, SpoolError
@@ -36,7 +36,9 @@ _log = structlog.get_logger("stillwatch.agent")
 
 SOFTWARE: Final = "stillwatch-agent 0.1.0"
 _TICK_S: Final = 0.05
-"""Real time between two looks at whether a window is over."""
+"""Real time between two looks while something waits: for a source, the ledger, or the disk."""
+_LOOK_S: Final = 1.0
+"""Real time between two looks when nobody rings."""
 _TELL_EVERY_S: Final = 60.0
 """Real time between two lines of progress in the agent's own log."""
 _WINDOWS_AT_ONCE: Final = 60
@@ -78,7 +80,8 @@ class Agent:
         self._clock = clock
         self._jitter = jitter
         self._monotonic = monotonic
-        self._stopping = threading.Event()
+        self._stopping = False
+        self._bell = Bell()
         self._inherited: dict[bytes, tuple[bytes, list[Statement]]] = {}
         self._tell_at = monotonic() + _TELL_EVERY_S
         self._asking = Patience(Backoff(0.1, 10.0, jitter))
@@ -124,7 +127,8 @@ class Agent:
 
     def stop(self) -> None:
         """Ask ``run`` to drain and return. Safe in a signal handler."""
-        self._stopping.set()
+        self._stopping = True
+        self._bell.ring()
 
     def run(self, until_ms: int | None = None) -> Outcome:
         """Work until stopped, or until every window that ends by ``until_ms`` was closed; drain.
@@ -135,8 +139,9 @@ class Agent:
             [node.windows.sampler for node in self.nodes],
             self._clock,
             max(10, self._config.pins.window_ms // 10),
+            self._bell,
         )
-        uploader = Uploader(self._uplink, idle_s=0.25, draw=self._jitter)
+        uploader = Uploader(self._uplink, draw=self._jitter)
         _log.info(
             "attesting",
             ledger=self._config.ledger,
@@ -146,13 +151,14 @@ class Agent:
             window_s=self._config.pins.window_ms / 1000,
         )
         poller.start()
-        while not self._stopping.is_set() and not self._is_done(until_ms):
+        while not self._stopping and not self._is_done(until_ms):
             self._close_windows(until_ms)
             self._bring_on(uploader)
             self._tell_progress()
             if not poller.is_alive() or uploader.has_died:
                 break
-            self._stopping.wait(_TICK_S)
+            poller.ring_at_ms = min(node.windows.span.end_ms for node in self.nodes)
+            self._bell.wait(_TICK_S if self._is_waiting() else _LOOK_S)
         dead = [
             thread.name for thread in (poller, uploader) if thread.ident and not thread.is_alive()
         ]
@@ -168,6 +174,13 @@ class Agent:
                 f"the agent's {dead[0]} ended on its own: this is a defect, its trace is above; start the agent again",
             )
         return outcome
+
+    def _is_waiting(self) -> bool:
+        """Return whether there is something to do that could not be done yet."""
+        return any(
+            node.chain.waiting or node.chain.pending or node.windows.waiting_since is not None
+            for node in self.nodes
+        )
 
     def _is_done(self, until_ms: int | None) -> bool:
         return until_ms is not None and all(
@@ -288,6 +301,8 @@ class Agent:
                 ):
                     break
                 node.windows.close_one()
+            else:
+                self._bell.ring()  # there are more
             if node.chain.dropped > dropped:
                 _log.error(
                     "too much waits to be spooled: the oldest is lost",

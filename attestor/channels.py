@@ -77,6 +77,14 @@ NODE_CHANNELS: Final[tuple[Channel, ...]] = (
 CHANNELS: Final[Mapping[str, Channel]] = {
     channel.name: channel for channel in CHIP_CHANNELS + NODE_CHANNELS
 }
+BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
+    channel.name: (
+        math.nextafter(0.0, 1.0) if channel.zero_is_missing else 0.0,
+        float(channel.at_most),
+    )
+    for channel in CHIP_CHANNELS + NODE_CHANNELS
+}
+"""The least and the most that a reading of each channel can be."""
 CHIP_CHANNEL_NAMES: Final = frozenset(channel.name for channel in CHIP_CHANNELS)
 NODE_CHANNEL_NAMES: Final = frozenset(channel.name for channel in NODE_CHANNELS)
 
@@ -99,7 +107,5 @@ def clean(name: str, value: float) -> float | None:
 
     Negative and non-finite values are sentinels of every channel.
     """
-    channel = CHANNELS[name]
-    if not math.isfinite(value) or value < 0 or (value == 0 and channel.zero_is_missing):
-        return None
-    return value if value <= channel.at_most else None
+    least, most = BOUNDS[name]
+    return value if least <= value <= most else None  # what is not a number is neither

@@ -6,7 +6,7 @@ origin = "log.example"             # which of the agreement's logs; may be left 
 spool = "spool.sqlite"             # for nodes that do not name their own
 patience = "2 s"                   # real time for which a window waits for slow sources
 drain = "10 s"                     # real time to finish uploading when told to stop
-checkpoint_every = "5 s"           # real time between two looks at the log's checkpoint
+checkpoint_every = "15 s"          # real time between two looks at the log's checkpoint
 
 [[nodes]]
 name = "rack1-node1"
@@ -127,7 +127,7 @@ def read_config(path: Path) -> AgentConfig:
         nodes=nodes,
         patience_s=settings.duration_ms("patience", "2 s") / 1000,
         drain_s=settings.duration_ms("drain", "10 s") / 1000,
-        checkpoint_every_s=settings.duration_ms("checkpoint_every", "5 s", least=50) / 1000,
+        checkpoint_every_s=settings.duration_ms("checkpoint_every", "15 s", least=50) / 1000,
     )
     settings.finish()
     seen: dict[bytes, str] = {}

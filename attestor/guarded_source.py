@@ -114,12 +114,16 @@ def checked(batch: Batch, chips: int) -> Batch:
             failed[f"UNKNOWN_CHIP: row {reading.chip} of {chips} chips"] = None
             continue
         known = NODE_CHANNEL_NAMES if reading.chip == NODE else CHIP_CHANNEL_NAMES
-        values: dict[str, float] = {}
-        for name, value in reading.values.items():
-            if name in known and clean(name, value) is not None:
-                values[name] = value
-            else:
+        impossible = [
+            name
+            for name, value in reading.values.items()
+            if name not in known or clean(name, value) is None
+        ]
+        if impossible:
+            for name in impossible:
                 failed[f"IMPOSSIBLE_VALUE: {name} of row {reading.chip}"] = None
-        if values:
-            readings.append(reading._replace(values=values))
+            kept = {name: v for name, v in reading.values.items() if name not in impossible}
+            reading = reading._replace(values=kept)  # noqa: PLW2901 - the rest of it
+        if reading.values:
+            readings.append(reading)
     return Batch(readings, tuple(failed))

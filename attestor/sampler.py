@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from attestor.bell import Bell
 from attestor.channels import NODE, Reading
 from attestor.equipment import Equipment, equip
 from attestor.guarded_source import GuardedSource
@@ -159,20 +160,30 @@ class NodeSampler:
 
 
 class Poller(threading.Thread):
-    """The one thread that polls. It dies with the process, so that a source cannot hold that up."""
+    """The one thread that polls. It dies with the process, so that a source cannot hold that up.
 
-    def __init__(self, samplers: Sequence[NodeSampler], clock: Clock, longest_nap_ms: int) -> None:
+    It rings ``bell`` once it has polled at ``ring_at_ms`` or later, and again with each poll until that is put off.
+    """
+
+    def __init__(
+        self, samplers: Sequence[NodeSampler], clock: Clock, longest_nap_ms: int, bell: Bell
+    ) -> None:
         super().__init__(name="poller", daemon=True)
         self._samplers = samplers
         self._clock = clock
         self._longest_nap_ms = longest_nap_ms
+        self._bell = bell
+        self.ring_at_ms = 0
         self._stopping = threading.Event()
 
     def run(self) -> None:
         """Poll until stopped."""
         while not self._stopping.is_set():
             due_ms = min(sampler.poll(self._clock.now_ms()) for sampler in self._samplers)
-            nap_ms = min(due_ms - self._clock.now_ms(), self._longest_nap_ms)
+            now_ms = self._clock.now_ms()
+            if now_ms >= self.ring_at_ms:
+                self._bell.ring()
+            nap_ms = min(due_ms - now_ms, self._longest_nap_ms)
             if nap_ms > 0:
                 self._clock.sleep(nap_ms / 1000)
 

@@ -59,6 +59,10 @@ class Ledger(Protocol):
         """Submit a batch; one result a statement."""
         ...
 
+    def rest(self) -> None:
+        """Expect no batch for a while."""
+        ...
+
     def author(self, author: bytes) -> tuple[Head, ...]:
         """Return the logged heads of an author."""
         ...
@@ -110,7 +114,7 @@ class Uplink:
         *,
         monotonic: Callable[[], float],
         draw: Callable[[], float] = random.random,
-        checkpoint_every_s: float = 5.0,
+        checkpoint_every_s: float = 15.0,
     ) -> None:
         self._ledger = ledger
         self._view = view
@@ -148,12 +152,21 @@ class Uplink:
         when the ledger cannot be reached, UplinkError when it contradicts itself, SpoolError.
         """
         try:
-            return self.send()
+            sent = self.send()
+            if not sent:
+                self._ledger.rest()
+            return sent
         finally:
             if self._monotonic() >= self._checkpoint_due:
                 self._checkpoint_due = self._monotonic() + self._checkpoint_every_s
                 self.look()
                 self.prove()
+
+    def idle_s(self) -> float:
+        """Return for how many seconds a round would find nothing to do, unless something is said meanwhile."""
+        now = self._monotonic()
+        due = [at for at in self._not_before.values() if at > now]
+        return max(0.0, min([self._checkpoint_due, *due]) - now)
 
     def look(self) -> None:
         """Fetch and verify the newest checkpoint; remember it in each spool."""

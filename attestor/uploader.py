@@ -16,10 +16,9 @@ _log = structlog.get_logger("stillwatch.agent")
 class Uploader(threading.Thread):
     """Repeats an uplink's rounds until stopped, backing off while the ledger cannot be reached."""
 
-    def __init__(self, uplink: Uplink, *, idle_s: float, draw: Callable[[], float]) -> None:
+    def __init__(self, uplink: Uplink, *, draw: Callable[[], float]) -> None:
         super().__init__(name="uplink", daemon=True)
         self._uplink = uplink
-        self._idle_s = idle_s
         self._backoff = Backoff(0.1, 30.0, draw)
         self._stopping = threading.Event()
         self._waking = threading.Event()
@@ -32,10 +31,8 @@ class Uploader(threading.Thread):
     def run(self) -> None:
         """Work until stopped."""
         while not self._stopping.is_set():
-            wait = self._idle_s
             try:
-                if self._uplink.round():
-                    wait = 0.0
+                wait = 0.0 if self._uplink.round() else self._uplink.idle_s()
                 self._backoff.succeed()
             except (SubmissionError, UplinkError, SpoolError) as error:
                 wait = self._backoff.fail()

@@ -60,27 +60,30 @@ def _energy(handle: Handle) -> float | None:
     return None if value in _UINT64_SENTINELS else value
 
 
-def _power(handle: Handle) -> float | None:
-    return _scaled(pynvml.nvmlDeviceGetPowerUsage(handle), _UINT32_SENTINELS, 1e-3)
+# Sentinels of 32 bits are beyond what these channels can read: ``clean`` takes them out.
+def _power(handle: Handle) -> float:
+    milliwatts: int = pynvml.nvmlDeviceGetPowerUsage(handle)
+    return milliwatts * 1e-3
 
 
-def _utilisation(handle: Handle) -> float | None:
-    return _scaled(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu, _UINT32_SENTINELS, 1e-2)
+def _utilisation(handle: Handle) -> float:
+    percent: int = pynvml.nvmlDeviceGetUtilizationRates(handle).gpu
+    return percent * 1e-2
 
 
-def _clock(handle: Handle) -> float | None:
-    value: int = pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM)
-    return _scaled(value, _UINT32_SENTINELS, 1)
+def _clock(handle: Handle) -> float:
+    megahertz: int = pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM)
+    return megahertz
 
 
-def _temperature(handle: Handle) -> float | None:
-    value: int = pynvml.nvmlDeviceGetTemperatureV(handle, pynvml.NVML_TEMPERATURE_GPU)
-    return _scaled(value, _UINT32_SENTINELS, 1)
+def _temperature(handle: Handle) -> float:
+    celsius: int = pynvml.nvmlDeviceGetTemperatureV(handle, pynvml.NVML_TEMPERATURE_GPU)
+    return celsius
 
 
-def _old_temperature(handle: Handle) -> float | None:
-    value: int = pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU)
-    return _scaled(value, _UINT32_SENTINELS, 1)
+def _old_temperature(handle: Handle) -> float:
+    celsius: int = pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU)
+    return celsius
 
 
 def _memory(handle: Handle) -> float | None:

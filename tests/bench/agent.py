@@ -1,7 +1,8 @@
 """``agent``: CPU and memory of ``stillwatch agent run`` on a node of eight chips, sampled ten times a second.
 
 The driver is the tests' own stand-in, which answers at once: a real driver's time comes on top, and is not measured
-here. The agent is a process of its own, with a window of 60 s, and a real ledger to send to.
+here. The agent is a process of its own, with a window of 60 s, and a real ledger to send to. It is measured for one
+window's length once its first window was logged: closing, signing, sending and proving of one window are in it.
 """
 
 import os
@@ -24,9 +25,11 @@ from tests.bench.parts.log_server import ORIGIN, LogServer, serving
 from tests.nvml.driver import build, flatten
 
 CHIPS: Final = 8
-SETTLE_S: Final = 8.0
-MEASURED_S: Final = 62.0
-"""A little over one window, so that one is closed, signed and sent."""
+WINDOW_S: Final = 60.0
+BEFORE_S: Final = 4.0
+"""What the agent has to start before its first window begins."""
+AFTER_S: Final = 6.0
+"""What the first window has to be closed, signed, sent and proven, before the clock starts."""
 REQUIRED: Final = 0.01
 REACH: Final = 0.005
 MOST_MB: Final = 80.0
@@ -38,8 +41,8 @@ def measure() -> Figure:
     party = SigningKey.generate()
     with TemporaryDirectory(prefix="bench-agent-") as made, serving(party) as server:
         folder = Path(made)
-        _enrol(server, party, folder)
-        share, peak_mb = _watch(_start(server, folder))
+        node = _enrol(server, party, folder)
+        share, peak_mb = _watch(_start(server, folder), server, node)
     return Figure(
         name="agent",
         value=share * 1000,
@@ -53,8 +56,8 @@ def measure() -> Figure:
     )
 
 
-def _enrol(server: LogServer, party: SigningKey, folder: Path) -> None:
-    """Draw the node's key, and have its party enrol it."""
+def _enrol(server: LogServer, party: SigningKey, folder: Path) -> bytes:
+    """Draw the node's key, and have its party enrol it; return its id."""
     node = SigningKey.generate()
     write_signing_key(folder / "node.key", node)
     write_signing_key(folder / "party.key", party)
@@ -83,24 +86,31 @@ def _enrol(server: LogServer, party: SigningKey, folder: Path) -> None:
             pins=server.pins,
             origin=ORIGIN,
         )
+    return node.key_id
 
 
 def _start(server: LogServer, folder: Path) -> "subprocess.Popen[bytes]":
-    """Start the agent on the stand-in driver, which replays two minutes of training."""
+    """Start the agent on the stand-in driver, which replays three minutes of training."""
     library = build(folder / "driver")
     party = Party("lab", "open_training", (Site("hall", (Node("node", CHIPS, H100),)),))
     path = folder / "node.csv.gz"
-    record(path, World("bench", (party,)), party, party.nodes[0], [Shift(0, 120, "training")])
+    record(path, World("bench", (party,)), party, party.nodes[0], [Shift(0, 180, "training")])
     flatten(path, folder / "node.txt")
     agreement = server.folder.parent / "agreement.toml"
     config = folder / "agent.toml"
+    now_ms = time.time_ns() // 1_000_000
+    window_ms = round(WINDOW_S * 1000)
+    shown_ms = now_ms - now_ms % window_ms + window_ms - round(BEFORE_S * 1000)
     config.write_text(
         f'ledger = "{server.grpc}"\nagreement = "{agreement}"\nspool = "spool.sqlite"\n\n[[nodes]]\n'
         'name = "node"\nkey = "node.key"\nsource = { kind = "nvml", period = "100 ms" }\n'
     )
     with (folder / "agent.log").open("wb") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "stillwatch", "agent", "run", "--config", str(config)],
+            [
+                *(sys.executable, "-m", "stillwatch", "agent", "run", "--config", str(config)),
+                *("--rehearsal-clock", f"{now_ms}:{shown_ms}:1"),
+            ],
             stdout=log,
             stderr=log,
             env={
@@ -111,20 +121,28 @@ def _start(server: LogServer, folder: Path) -> "subprocess.Popen[bytes]":
         )
 
 
-def _watch(agent: "subprocess.Popen[bytes]") -> tuple[float, float]:
-    """Return the share of a core that the agent used once settled, and its peak of resident memory, MB."""
+def _watch(agent: "subprocess.Popen[bytes]", server: LogServer, node: bytes) -> tuple[float, float]:
+    """Return the share of a core that the agent used over one window, and its peak of resident memory, MB."""
     try:
-        time.sleep(SETTLE_S)
-        began, used = time.monotonic(), _cpu_s(agent.pid)
-        time.sleep(MEASURED_S)
+        time.sleep(BEFORE_S + WINDOW_S + AFTER_S)
+        logged, began, used = _logged(server, node), time.monotonic(), _cpu_s(agent.pid)
+        time.sleep(WINDOW_S)
         share = (_cpu_s(agent.pid) - used) / (time.monotonic() - began)
         status = Path(f"/proc/{agent.pid}/status").read_text()
         peak_kb = next(int(line.split()[1]) for line in status.splitlines() if "VmHWM" in line)
+        if (logged, _logged(server, node)) != (3, 4):  # opening, inventory, and a summary a window
+            raise RuntimeError(f"not one window was logged meanwhile: {logged} statements before")
     finally:
         agent.terminate()
         if agent.wait(30) != 0:
             raise RuntimeError("the agent ended badly: its figure is none")
     return share, peak_kb / 1000
+
+
+def _logged(server: LogServer, node: bytes) -> int:
+    """Return how many statements of the node the ledger has."""
+    with LedgerClient(server.grpc) as client:
+        return sum(head.sequence + 1 for head in client.author(node))
 
 
 def _cpu_s(pid: int) -> float:

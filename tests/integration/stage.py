@@ -154,6 +154,9 @@ class Stage:
         message = log_pb2.Tick(checkpoint=self.checkpoint(), time=self._ticked)
         self.sequencer.say(self.book.people["ledger"].key, message, draw=self.book.draw)
 
+    def rest(self) -> None:
+        """Nothing is held open."""
+
     def author(self, author: bytes) -> tuple[Head, ...]:
         with self._lock:
             return tuple(

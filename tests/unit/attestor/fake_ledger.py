@@ -55,6 +55,9 @@ class FakeLedger:
         self.heads[header.author, header.epoch] = (header.sequence, statement.id)
         return Receipt(len(self.records) - 1, record, body_held=True)
 
+    def rest(self) -> None:
+        pass
+
     def author(self, author: bytes) -> tuple[Head, ...]:
         if self.down:
             raise SubmissionError("UNAVAILABLE", "down")

@@ -210,6 +210,18 @@ def test_being_told_to_stop_drains_what_is_spooled(
     assert len(headers(ledger, settings.nodes[0].key.key_id)) == outcome.windows + 2
 
 
+def test_a_window_that_is_over_is_closed_though_nobody_looks(
+    tmp_path: Path, replay: Callable[[], Source], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looking costs wake-ups: the poller tells when there is something to do, and so does whoever stops the agent."""
+    monkeypatch.setattr("attestor.agent._LOOK_S", 3600.0)
+    agent = Agent(config(tmp_path, {"n1": replay}), FakeLedger(), clock())
+    threading.Timer(1.0, agent.stop).start()
+    outcome = agent.run()
+    assert outcome.windows >= 3
+    assert (outcome.unlogged, outcome.lost) == (0, 0)
+
+
 def test_a_source_that_hangs_costs_readings_and_never_a_window(
     tmp_path: Path, replay: Callable[[], Source]
 ) -> None:

@@ -281,3 +281,29 @@ def test_the_newest_logged_statement_is_the_one_highest_in_the_log() -> None:
     assert newest_logged(()) == NOTHING
     heads = (Head(b"a", 9, b"old", 3), Head(b"b", 0, b"new", 7))
     assert newest_logged(heads) == b"new"
+
+
+def test_between_two_rounds_there_is_nothing_to_do_until_a_checkpoint_or_a_refused_author_is_due(
+    rig: Rig,
+) -> None:
+    rig.uplink.round()
+    assert rig.uplink.idle_s() == 1.0
+    rig.now[0] = 0.9
+    rig.ledger.refuse[KEY.key_id] = "BUSY"
+    fill(rig.spool, KEY, 1)
+    assert not rig.uplink.round()
+    assert rig.uplink.idle_s() == pytest.approx(0.1)
+    rig.now[0] = 1.0
+    rig.uplink.round()
+    assert rig.uplink.idle_s() == pytest.approx(0.1), "the author is due before the checkpoint"
+    rig.now[0] = 2.5
+    assert rig.uplink.idle_s() == 0.0
+
+
+def test_a_stream_that_nothing_more_is_sent_on_is_let_go(rig: Rig) -> None:
+    rested: list[int] = []
+    rig.ledger.rest = lambda: rested.append(len(rig.ledger.batches))  # type: ignore[method-assign] # listens in
+    fill(rig.spool, KEY, 2)
+    while rig.uplink.round():
+        assert not rested
+    assert rested == [1]

@@ -74,6 +74,15 @@ def test_a_refusal_is_a_result_with_a_reason_and_the_stream_goes_on(ledger: Real
         assert isinstance(receipt, Receipt)
 
 
+def test_after_a_rest_the_next_batch_goes_out_on_another_stream(ledger: RealLedger) -> None:
+    statement = opening(read_signing_key(ledger.party), ledger.pins.digest, b"4" * 16)
+    with LedgerClient(ledger.target) as client:
+        first = client.append([statement])
+        client.rest()
+        client.rest()
+        assert client.append([statement]) == first
+
+
 def test_a_call_that_a_real_ledger_ends_carries_its_words(ledger: RealLedger) -> None:
     with LedgerClient(ledger.target) as client:
         assert refused(lambda: client.inclusion(10**9)) == "NOT_FOUND"
