@@ -1,7 +1,8 @@
 """The agent's process: polls, closes windows, signs, spools, and lets the uplink send.
 
 Three threads: the poller reads sources, the uplink talks to the ledger, and the one that calls
-``run`` does the rest, so that neither a slow driver nor a slow ledger holds up a window.
+``run`` does the rest, so that neither a slow driver nor a slow ledger holds up a window. A source
+that hangs keeps the poller that asked it, and another one goes on with the others.
 """
 
 import random
@@ -20,7 +21,8 @@ from attestor.config import AgentConfig, NodeConfig
 from attestor.errors import AttestorError, SpoolError
 from attestor.log_view import LogView
 from attestor.node import Node, Windows
-from attestor.sampler import NodeSampler, Poller
+from attestor.poller import Polling
+from attestor.sampler import NodeSampler
 from attestor.sealer import Sealer
 from attestor.spool import Spool, Spooled
 from attestor.uplink import Ledger, Uplink, newest_logged
@@ -135,11 +137,12 @@ class Agent:
 
         Raises AttestorError, drained as well as it can be, when a thread of it has died.
         """
-        poller = Poller(
+        polling = Polling(
             [node.windows.sampler for node in self.nodes],
             self._clock,
-            max(10, self._config.pins.window_ms // 10),
             self._bell,
+            window_ms=self._config.pins.window_ms,
+            monotonic=self._monotonic,
         )
         uploader = Uploader(self._uplink, draw=self._jitter)
         _log.info(
@@ -150,19 +153,19 @@ class Agent:
             nodes=[node.name for node in self.nodes],
             window_s=self._config.pins.window_ms / 1000,
         )
-        poller.start()
+        polling.start()
         while not self._stopping and not self._is_done(until_ms):
+            polling.give_up_on(self._config.patience_s / 2)  # so that the others make their window
             self._close_windows(until_ms)
             self._bring_on(uploader)
             self._tell_progress()
-            if not poller.is_alive() or uploader.has_died:
+            if not polling.is_alive or uploader.has_died:
                 break
-            poller.ring_at_ms = min(node.windows.span.end_ms for node in self.nodes)
+            polling.ring_at_ms = min(node.windows.span.end_ms for node in self.nodes)
             self._bell.wait(_TICK_S if self._is_waiting() else _LOOK_S)
-        dead = [
-            thread.name for thread in (poller, uploader) if thread.ident and not thread.is_alive()
-        ]
-        poller.stop()
+        dead = [] if polling.is_alive else ["poller"]
+        dead += [uploader.name] if uploader.has_died else []
+        polling.stop()
         _log.info("stopping: what was said is sent first", within_s=self._config.drain_s)
         outcome = self._drain(uploader)
         uploader.stop()

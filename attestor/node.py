@@ -71,10 +71,8 @@ class Windows:
     def close_one(self) -> None:
         """Summarise the window that is over; queue the summary, and the inventory if it changed."""
         span = self.span
+        behind = self.sampler.behind(span.end_ms)
         found = self.sampler.collect(span)
-        failed = found.failed
-        if self.sampler.through_ms < span.end_ms:
-            failed = failed | set(self.sampler.kinds)  # a source never answered
         equipment = found.equipment
         inventoried = self._state(equipment, span.start_ms)
         rig = Rig(
@@ -84,7 +82,9 @@ class Windows:
             expected_per_s=equipment.expected_per_s,
             sample_ms=equipment.sample_ms,
         )
-        summary, self._carried = summarise(span, rig, found.readings, self._carried, failed)
+        summary, self._carried = summarise(
+            span, rig, found.readings, self._carried, found.failed | behind
+        )
         if summary.ByteSize() > _MOST_SUMMARY_BYTES:
             summary.ClearField("power")
             _log.warning(

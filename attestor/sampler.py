@@ -1,7 +1,7 @@
-"""Polls the sources of nodes, one thread for all, and keeps their readings for the windows.
+"""Asks the sources of a node, and keeps their readings for the windows.
 
 A source that fails, or never comes back from a read, costs its own readings. Windows are closed by
-somebody else, who asks how far the polling has got and does not wait for ever.
+somebody else, who asks how far the asking has got and does not wait for ever.
 """
 
 import threading
@@ -10,22 +10,24 @@ from dataclasses import dataclass
 
 import structlog
 
-from attestor.bell import Bell
 from attestor.channels import NODE, Reading
 from attestor.equipment import Equipment, equip
 from attestor.guarded_source import GuardedSource
 from attestor.sources.interface import SourceDescription
 from attestor.sources.registry import Opener
 from attestor.window import Span
-from statements.clock import Clock
 
 _log = structlog.get_logger("stillwatch.agent")
 
 
-@dataclass(slots=True)
-class _Slot:
+@dataclass(slots=True, eq=False)
+class Slot:
+    """A source, when it is due, and the newest instant up to which it was asked; one thread at a time asks it."""
+
     source: GuardedSource
     due_ms: int = 0
+    through_ms: int = 0
+    behind: bool = False
     told: tuple[str, ...] = ()
 
 
@@ -41,24 +43,22 @@ class Collected:
 class NodeSampler:
     """The sources of one node, and the readings that await their window.
 
-    ``poll`` is the poller's; ``collect`` and the properties may be used from another thread.
+    Several threads may ask, each other slots; ``collect`` and the properties may be used from yet another thread.
     """
 
     def __init__(self, name: str, sources: Sequence[tuple[str, Opener]], window_ms: int) -> None:
         self.name = name
-        self._slots = [_Slot(GuardedSource(kind, opener)) for kind, opener in sources]
+        self.slots = [Slot(GuardedSource(kind, opener)) for kind, opener in sources]
         self._window_ms = window_ms
         self._lock = threading.Lock()
         self._readings: list[tuple[str, Reading]] = []  # beside the chip's uuid: rows may change
         self._failed: list[tuple[int, str]] = []
         self._equipment = Equipment()
-        self._through_ms = 0
-        self._behind = False
 
     @property
     def kinds(self) -> tuple[str, ...]:
         """The kinds of the node's sources."""
-        return tuple(slot.source.kind for slot in self._slots)
+        return tuple(slot.source.kind for slot in self.slots)
 
     @property
     def equipment(self) -> Equipment:
@@ -68,35 +68,42 @@ class NodeSampler:
 
     @property
     def through_ms(self) -> int:
-        """The newest instant up to which every source has been asked; 0 before the first poll."""
-        with self._lock:
-            return self._through_ms
+        """The newest instant up to which every source has been asked; 0 before the first time."""
+        return min((slot.through_ms for slot in self.slots), default=0)
+
+    def behind(self, end_ms: int) -> set[str]:
+        """Return the kinds of the sources that have not been asked up to an instant."""
+        return {slot.source.kind for slot in self.slots if slot.through_ms < end_ms}
 
     def poll(self, now_ms: int, *, due_only: bool = True) -> int:
-        """Ask the sources that are due, or all; return when the next one is, Unix milliseconds.
+        """Ask the sources that are due, or all; return when the next one is, Unix milliseconds."""
+        due = [self.ask(slot, now_ms, due_only=due_only) for slot in self.slots]
+        return min(due, default=now_ms + self._window_ms)
 
-        While the clock is behind an instant that was polled, nothing is asked: no time is read twice.
+    def ask(self, slot: Slot, now_ms: int, *, due_only: bool = True) -> int:
+        """Ask a source if it is due, or in any case; return when it is due next, Unix milliseconds.
+
+        While the clock is behind an instant at which it was asked, it is not: no time is read twice.
         """
-        self._mind_the_clock(now_ms)
-        for slot in self._slots:
-            if now_ms >= slot.due_ms or not due_only:
-                self._ask(slot, now_ms)
-        with self._lock:
-            self._through_ms = max(self._through_ms, now_ms)
-        return min((slot.due_ms for slot in self._slots), default=now_ms + self._window_ms)
+        self._mind_the_clock(slot, now_ms)
+        if now_ms >= slot.due_ms or not due_only:
+            self._read(slot, now_ms)
+        slot.through_ms = max(slot.through_ms, now_ms)
+        return slot.due_ms
 
-    def _mind_the_clock(self, now_ms: int) -> None:
-        behind_ms = self.through_ms - now_ms
-        if behind_ms > 0 and not self._behind:
+    def _mind_the_clock(self, slot: Slot, now_ms: int) -> None:
+        behind_ms = slot.through_ms - now_ms
+        if behind_ms > 0 and not slot.behind:
             _log.warning(
                 "the clock went back: nothing is read until it has caught up; check time synchronisation",
                 node=self.name,
+                source=slot.source.kind,
                 reason="CLOCK_BACKWARDS",
                 behind_s=behind_ms / 1000,
             )
-        self._behind = behind_ms > 0
+        slot.behind = behind_ms > 0
 
-    def _ask(self, slot: _Slot, now_ms: int) -> None:
+    def _read(self, slot: Slot, now_ms: int) -> None:
         source = slot.source
         known = source.description
         batch = source.read(now_ms)
@@ -121,10 +128,11 @@ class NodeSampler:
         slot.due_ms = now_ms - now_ms % period_ms + period_ms
 
     def _equip(self, kind: str, opened: SourceDescription) -> None:
-        known = [slot.source.description for slot in self._slots]
-        equipment = equip([description for description in known if description is not None])
-        with self._lock:
-            self._equipment = equipment
+        with self._lock:  # another source may open at the same time
+            known = [slot.source.description for slot in self.slots]
+            self._equipment = equip(
+                [description for description in known if description is not None]
+            )
         _log.info(
             "source opened",
             node=self.name,
@@ -155,38 +163,5 @@ class NodeSampler:
 
     def close(self) -> None:
         """Close the sources. Only once nobody polls any more."""
-        for slot in self._slots:
+        for slot in self.slots:
             slot.source.close()
-
-
-class Poller(threading.Thread):
-    """The one thread that polls. It dies with the process, so that a source cannot hold that up.
-
-    It rings ``bell`` once it has polled at ``ring_at_ms`` or later, and again with each poll until that is put off.
-    """
-
-    def __init__(
-        self, samplers: Sequence[NodeSampler], clock: Clock, longest_nap_ms: int, bell: Bell
-    ) -> None:
-        super().__init__(name="poller", daemon=True)
-        self._samplers = samplers
-        self._clock = clock
-        self._longest_nap_ms = longest_nap_ms
-        self._bell = bell
-        self.ring_at_ms = 0
-        self._stopping = threading.Event()
-
-    def run(self) -> None:
-        """Poll until stopped."""
-        while not self._stopping.is_set():
-            due_ms = min(sampler.poll(self._clock.now_ms()) for sampler in self._samplers)
-            now_ms = self._clock.now_ms()
-            if now_ms >= self.ring_at_ms:
-                self._bell.ring()
-            nap_ms = min(due_ms - now_ms, self._longest_nap_ms)
-            if nap_ms > 0:
-                self._clock.sleep(nap_ms / 1000)
-
-    def stop(self) -> None:
-        """Ask the thread to end; it does after its nap, or never when a source hangs."""
-        self._stopping.set()

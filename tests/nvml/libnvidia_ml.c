@@ -8,6 +8,7 @@
  *                  where -1 means missing: the driver then answers with NVML's "not available".
  * FAKE_NVML_FAIL   comma-separated FUNCTION:CODE[:ROW[:FROM_MS]]: from that replay time on, calls of
  *                  FUNCTION ("*" for every call that takes a device) for chip ROW (-1: all) answer CODE.
+ *                  CODE -1 hangs: such a call comes back once it is no longer asked for.
  * -DOMIT_...       leaves a symbol out, as an old driver would.
  *
  * Time is what fake_set_time_ms() says; until it is called, milliseconds since nvmlInit.
@@ -20,6 +21,7 @@
 #include <time.h>
 
 enum {
+    HANG = -1, /* ours: not a code of NVML's */
     SUCCESS = 0,
     UNINITIALIZED = 1,
     INVALID_ARGUMENT = 2,
@@ -99,8 +101,8 @@ static int load(const char *path) {
     return SUCCESS;
 }
 
-/* The code that FAKE_NVML_FAIL asks for, or SUCCESS. */
-static int asked_to_fail(const char *function, int index) {
+/* The code that FAKE_NVML_FAIL asks for now, or SUCCESS. */
+static int asked_for(const char *function, int index) {
     const char *spec = getenv("FAKE_NVML_FAIL");
     while (spec && *spec) {
         char name[96];
@@ -113,6 +115,13 @@ static int asked_to_fail(const char *function, int index) {
         if (spec) spec++;
     }
     return SUCCESS;
+}
+
+static int asked_to_fail(const char *function, int index) {
+    struct timespec while_asked = {0, 10000000};
+    int code;
+    while ((code = asked_for(function, index)) == HANG) nanosleep(&while_asked, NULL);
+    return code;
 }
 
 static int begin(const char *function, const Chip *chip) {

@@ -222,7 +222,7 @@ def test_a_window_that_is_over_is_closed_though_nobody_looks(
     assert (outcome.unlogged, outcome.lost) == (0, 0)
 
 
-def test_a_source_that_hangs_costs_readings_and_never_a_window(
+def test_a_source_that_hangs_costs_its_own_readings_alone_and_never_a_window(
     tmp_path: Path, replay: Callable[[], Source]
 ) -> None:
     released = threading.Event()
@@ -231,14 +231,29 @@ def test_a_source_that_hangs_costs_readings_and_never_a_window(
         released.wait()
         return replay()
 
-    settings = config(tmp_path, {"n1": replay, "n2": hang})
-    ledger = FakeLedger()
+    settings = config(tmp_path, {"n1": hang, "n2": replay})
+    ledger, summaries = FakeLedger(), dict[bytes, list[summary_pb2.WorkloadSummary]]()
+    append = ledger.append
+
+    def keep(statements: Sequence[Statement]) -> list[Receipt | Refusal]:
+        for statement in statements:
+            header = decode_header(statement.header)
+            if header.kind == Kind.SUMMARY:
+                summary = summary_pb2.WorkloadSummary.FromString(decode_body(statement.stored))
+                summaries.setdefault(header.author, []).append(summary)
+        return append(statements)
+
+    ledger.append = keep  # type: ignore[method-assign] # listens in
     running = ScaledClock(time.time_ns() // 1_000_000, AT - WINDOW, RATE)
     try:
         outcome = Agent(settings, ledger, running).run(AT + 2 * WINDOW)
     finally:
         released.set()
     assert outcome == Outcome(windows=4, acknowledged=8, unlogged=0)
+    hung, well = (summaries[node.key.key_id] for node in settings.nodes)
+    assert [list(summary.failed_sources) for summary in hung] == [["replay"]] * 2
+    assert [summary.samples_taken for summary in well] == [180, 180]
+    assert [list(summary.failed_sources) for summary in well] == [[], []]
 
 
 def test_a_first_start_without_its_ledger_waits_and_loses_nothing(
@@ -302,7 +317,7 @@ def test_a_machine_that_slept_says_every_window_of_it_however_many(
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-@pytest.mark.parametrize("broken", [(Uplink, "round", "uplink"), (NodeSampler, "poll", "poller")])
+@pytest.mark.parametrize("broken", [(Uplink, "round", "uplink"), (NodeSampler, "ask", "poller")])
 def test_a_thread_that_dies_ends_the_agent_with_a_reason_and_what_was_said_is_spooled(
     tmp_path: Path,
     replay: Callable[[], Source],

@@ -78,6 +78,54 @@ for at, fail in json.loads(sys.argv[2]):
 print(json.dumps(found))
 """
 
+HANGS = """
+import ctypes, json, os, sys, time
+from pathlib import Path
+from attestor.bell import Bell
+from attestor.channels import NODE, Reading
+from attestor.poller import Polling
+from attestor.sampler import NodeSampler
+from attestor.sources.interface import Batch, SourceDescription, Telemetry
+from attestor.sources.nvml import NvmlSource
+from attestor.window import Span
+from statements.clock import SystemClock
+
+class Wall:
+    description = SourceDescription(
+        telemetry=Telemetry.LIVE, chips=(), node_channels=frozenset({"wall_w"}), driver=None,
+        boot_id=bytes(16), sample_ms=100, poll_ms=100,
+    )
+    def read(self, now_ms):
+        return Batch([Reading(now_ms, NODE, {"wall_w": 4_000.0})])
+
+node = NodeSampler(
+    "n",
+    [("nvml", lambda: NvmlSource(period_ms=100, boot_id_path=Path(sys.argv[1]))), ("wall", Wall)],
+    60_000,
+)
+clock = SystemClock()
+polling = Polling([node], clock, Bell(), window_ms=60_000)
+polling.start()
+found, began = [], clock.now_ms()
+for fail, seconds in json.loads(sys.argv[2]):
+    os.environ["FAKE_NVML_FAIL"] = fail
+    time.sleep(0.25)  # what was under way when the driver was told comes back
+    before = clock.now_ms()
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        polling.give_up_on(0.4)
+        time.sleep(0.05)
+    after = clock.now_ms()
+    found.append([before, after, sorted(node.behind(after - 500))])
+readings = node.collect(Span(began, clock.now_ms())).readings
+print(json.dumps([
+    {"chips": sum(1 for r in readings if r.chip != NODE and before <= r.time_ms <= after),
+     "wall": sum(1 for r in readings if r.chip == NODE and before <= r.time_ms <= after),
+     "behind": behind}
+    for before, after, behind in found
+]))
+"""
+
 Probe = Callable[..., Any]
 
 
@@ -112,7 +160,7 @@ def probe(driver: Path, record: Callable[..., Path], tmp_path: Path, root: Path)
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        return json.loads(done.stdout.splitlines()[-1])
 
     return run
 
@@ -210,6 +258,17 @@ def test_a_driver_that_is_replaced_under_the_agent_is_opened_anew(probe: Probe) 
     assert away[1][0].startswith("DRIVER_FAILED: ")
     assert away[2] == 0
     assert after == [2, [], 1]
+
+
+def test_a_driver_that_hangs_costs_its_own_readings_and_none_once_it_comes_back(
+    probe: Probe,
+) -> None:
+    hang = "nvmlDeviceGetPowerUsage:-1:1"
+    well, hung, back = probe(*(["", 1.0], [hang, 2.0], ["", 1.0]), script=HANGS)
+    assert hung["chips"] == 0
+    assert hung["wall"] >= 5, "20 are due"
+    assert min(well["chips"], well["wall"], back["chips"], back["wall"]) >= 3, "10 are due"
+    assert [well["behind"], hung["behind"], back["behind"]] == [[], ["nvml"], []]
 
 
 @pytest.mark.parametrize("boot_id", ["", "0123", "no hexadecimal at all, and much too long\n"])
