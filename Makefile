@@ -10,9 +10,10 @@ help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
 setup: $(SETUP) ## make .venv with everything that the other targets need
-$(SETUP): pyproject.toml constraints.txt stillwatch.py # an editable install copies this one file
+$(SETUP): pyproject.toml constraints.txt stillwatch.py verifier/rows/native.c # an editable install copies this one file
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/python -m verifier.rows.native || true # faster hashing; needs a C compiler, and nothing needs it
 	@touch $@
 
 demo: $(SETUP) ## watch labs pause together, and some defect

@@ -108,7 +108,7 @@ def read_run(
             run_start_ms=start_ms,
         )
         for span, summary in _windows(source, -(-length_ms // WINDOW_MS)):
-            builder.add(node, span.start_ms, span.end_ms, summary, models, telemetry="recorded")
+            builder.add(node, span.start_ms, span.end_ms, summary, models)
     between = float(np.median(np.diff(steps))) / 1000
     return Run(builder.build(), table, length_ms, len(steps), between)
 

@@ -6,8 +6,8 @@ here and nothing is filled in: what a node did not say stays missing.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Final, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from protos.stillwatch.statement.v1 import summary_pb2
 from statements.features import FEATURE_SET, MISSING_COUNTER, WIDTH
 from verifier.accounts.errors import ColumnsError
 from verifier.instants import LAST_MS
+from verifier.rows.rows import Rows
 
 Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
@@ -57,6 +58,37 @@ class ChipWindows:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class PowerSlots(Sequence[Uint16]):
+    """Power series, one a window, little-endian uint16 that stay in the bodies which say them.
+
+    Each is [slots], or [chips, slots] where ``chips`` gives their number, [n].
+    """
+
+    octets: Rows[bytes] = field(repr=False)
+    chips: Int32 | None = None
+
+    def __len__(self) -> int:
+        return len(self.octets)
+
+    @overload
+    def __getitem__(self, at: int) -> Uint16: ...
+    @overload
+    def __getitem__(self, at: slice) -> "PowerSlots": ...
+    def __getitem__(self, at: "int | slice") -> "Uint16 | PowerSlots":
+        if isinstance(at, slice):
+            return self.take(np.arange(len(self))[at])
+        slots: Uint16 = np.frombuffer(self.octets[at], dtype="<u2").astype(np.uint16, copy=False)
+        if self.chips is None:
+            return slots
+        return slots.reshape(int(self.chips[at]), -1) if slots.size else slots.reshape(0, 0)
+
+    def take(self, rows: NDArray[np.integer]) -> "PowerSlots":
+        """Return the series of some windows."""
+        chips = None if self.chips is None else self.chips[rows]
+        return PowerSlots(self.octets.take(rows), chips)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class NodeWindows:
     """One row a node and window, in the order in which they were added.
 
@@ -64,8 +96,7 @@ class NodeWindows:
     where missing, ``wall_resolution_w`` likewise; ``wall_covered_ms`` is
     the part of the window that it covers. ``wall_slots`` are W of ``slot_ms`` each from the
     window's start, 65535 where missing, empty where not read; ``chip_slots`` likewise, [chips,
-    slots]. ``slot_ms`` is 0 where there is no series. ``telemetry`` is what the inventory says of
-    the source: "recorded", "simulated", or "measured".
+    slots]. ``slot_ms`` is 0 where there is no series.
     """
 
     node: Int32
@@ -81,9 +112,8 @@ class NodeWindows:
     samples_taken: Int64
     largest_gap_ms: Int64
     slot_ms: Int64
-    wall_slots: tuple[Uint16, ...]
-    chip_slots: tuple[Uint16, ...]
-    telemetry: tuple[str, ...]
+    wall_slots: PowerSlots
+    chip_slots: PowerSlots
 
     def __len__(self) -> int:
         return len(self.node)
@@ -143,15 +173,13 @@ def _times(values: Sequence[int], chips: int, what: str) -> Int64:
     return times.astype(np.int64)
 
 
-def _slots(data: bytes, rows: int, slots: int, what: str) -> Uint16:
-    if not data:
-        return np.zeros((0, 0), dtype=np.uint16)
-    if len(data) != 2 * rows * slots:
+def _slots(data: bytes, rows: int, slots: int, what: str) -> bytes:
+    if data and len(data) != 2 * rows * slots:
         raise ColumnsError(
             "SLOT_COUNT",
             f"{what} has {len(data)} bytes, {rows} x {slots} slots have {2 * rows * slots}",
         )
-    return np.frombuffer(data, dtype="<u2").astype(np.uint16).reshape(rows, slots)
+    return data
 
 
 class ColumnsBuilder:
@@ -164,9 +192,8 @@ class ColumnsBuilder:
         self._boots: dict[tuple[int, bytes], int] = {}
         self._rows: list[_Rows] = []
         self._scalars: list[_Scalars] = []
-        self._wall: list[Uint16] = []
-        self._series: list[Uint16] = []
-        self._telemetry: list[str] = []
+        self._wall: list[bytes] = []
+        self._series: list[bytes] = []
 
     def add(
         self,
@@ -176,7 +203,6 @@ class ColumnsBuilder:
         summary: summary_pb2.WorkloadSummary,
         models: Sequence[int],
         *,
-        telemetry: str = "measured",
         roster: int = 0,
     ) -> None:
         """Take one window of the node with index ``node``.
@@ -218,7 +244,7 @@ class ColumnsBuilder:
                 "SLOT_LENGTH", f"slots of {slot_ms} ms in a window of {end_ms - start_ms}"
             )
         slots = -(-(end_ms - start_ms) // slot_ms) if slot_ms else 0
-        wall = _slots(summary.power.node, 1, slots, "power.node").reshape(-1)
+        wall = _slots(summary.power.node, 1, slots, "power.node")
         series = _slots(summary.power.chips, chips, slots, "power.chips")
         counters = summary.node
         self._scalars.append(
@@ -247,16 +273,16 @@ class ColumnsBuilder:
         self._rows.append(rows)
         self._wall.append(wall)
         self._series.append(series)
-        self._telemetry.append(telemetry)
 
     def build(self) -> Windows:
         """Return the columns of all that was added."""
         scalars = self._scalars
+        chips = np.array([row.chips for row in scalars], dtype=np.int32)
         nodes = NodeWindows(
             node=np.array([row.node for row in scalars], dtype=np.int32),
             start_ms=np.array([row.start_ms for row in scalars], dtype=np.int64),
             end_ms=np.array([row.end_ms for row in scalars], dtype=np.int64),
-            chips=np.array([row.chips for row in scalars], dtype=np.int32),
+            chips=chips,
             boot=np.array([row.boot for row in scalars], dtype=np.int32),
             roster=np.array([row.roster for row in scalars], dtype=np.int32),
             wall_energy_j=np.array([row.wall_energy_j for row in scalars], dtype=np.float64),
@@ -268,9 +294,8 @@ class ColumnsBuilder:
             samples_taken=np.array([row.samples_taken for row in scalars], dtype=np.int64),
             largest_gap_ms=np.array([row.largest_gap_ms for row in scalars], dtype=np.int64),
             slot_ms=np.array([row.slot_ms for row in scalars], dtype=np.int64),
-            wall_slots=tuple(self._wall),
-            chip_slots=tuple(self._series),
-            telemetry=tuple(self._telemetry),
+            wall_slots=PowerSlots(Rows.of(self._wall)),
+            chip_slots=PowerSlots(Rows.of(self._series), chips),
         )
         return Windows(_chip_windows(nodes, self._rows), nodes)
 

@@ -96,7 +96,7 @@ def wall_energy(nodes: NodeWindows, period: tuple[int, int]) -> WallEnergy:
     covered = np.where(usable, np.clip(nodes.wall_covered_ms, 0, length), 0)
     energy = np.where(usable & (inside > 0), nodes.wall_energy_j, np.nan)
     most = energy.copy()
-    for place in np.flatnonzero(usable & (inside > 0) & (inside < length)):
+    for place in np.flatnonzero(usable & (inside > 0) & (inside < length)).tolist():
         first = max(0, period[0] - int(nodes.start_ms[place]))
         last = first + int(inside[place])
         slots, slot_ms = nodes.wall_slots[place], int(nodes.slot_ms[place])

@@ -1,9 +1,9 @@
 """Many summaries at once into the columns of the accounts, without a message object a summary.
 
-Bodies of one length are stacked, and read by the layout of the first; those that do not have it are read by the layout
-of the first of those, and so on for a few layouts. What is left, and everything out of the ordinary, goes through
-:class:`ColumnsBuilder` one by one, which decides what is wrong with it. Both ways give the same columns: a test holds
-them to it.
+Bodies of one length are looked at as a matrix, and read by the layout of the first; those that do not have it are read
+by the layout of the first of those, and so on for a few layouts. What is left, and everything out of the ordinary, goes
+through :class:`ColumnsBuilder` one by one, which decides what is wrong with it. Both ways give the same columns: a test
+holds them to it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,27 +21,27 @@ from verifier.accounts.columns import (
     Int32,
     Int64,
     NodeWindows,
-    Uint16,
+    PowerSlots,
     Uint64,
     Windows,
 )
 from verifier.evidence.layout import Layout, Path, read_layout
 from verifier.evidence.records import Bools, Octets
 from verifier.instants import LAST_MS
+from verifier.rows.numbering import number_rows
+from verifier.rows.rows import Rows
 
 MOST_LAYOUTS: Final = 16
 """Layouts that are tried for bodies of one length."""
 FEW: Final = 16
 """Bodies of one length that are worth stacking."""
-_BLOCK: Final = 1 << 21
-"""Bytes of bodies that are stacked at once: few enough to stay in a processor's cache."""
 
 _F: Final = {field.name: field.number for field in summary_pb2.WorkloadSummary.DESCRIPTOR.fields}
 _P: Final = {field.name: field.number for field in summary_pb2.PowerSeries.DESCRIPTOR.fields}
 _N: Final = {field.name: field.number for field in summary_pb2.NodeCounters.DESCRIPTOR.fields}
 _COUNTERS: Final = ("energy_start_mj", "energy_end_mj", "energy_start_at", "energy_end_at")
 _SLOT_MS: Final[Path] = (_F["power"], _P["slot_ms"])
-_TUPLES: Final = ("wall_slots", "chip_slots", "telemetry")
+_SERIES: Final = ("wall_slots", "chip_slots")
 Boots = dict[tuple[int, bytes], int]
 """Numbers of the boots of nodes."""
 Seat = tuple[int, int, int]
@@ -53,38 +53,31 @@ class Bodies:
     """Stored bodies of summaries whose digests were verified, and what their headers and inventories say.
 
     ``models`` maps a node and an inventory's digest to the chip table's rows of its chips, ``rosters`` to the number of
-    the chips themselves. ``labels`` is how the telemetry of each was made. ``boots`` numbers the boots met so far, and
-    ``kinds`` lists the models of the inventories cited so far.
+    the chips themselves. ``boots`` numbers the boots met so far, and ``kinds`` lists the models of the inventories
+    cited so far.
     """
 
-    stored: Sequence[bytes]
+    stored: Rows[bytes]
     node: Int64
     start_ms: Int64
     end_ms: Int64
     models: Mapping[tuple[int, bytes], tuple[int, ...]]
     rosters: Mapping[tuple[int, bytes], int]
-    labels: Sequence[str]
     boots: Boots = field(default_factory=dict)
     kinds: list[tuple[int, ...]] = field(default_factory=list)
-    _seats: list[Seat] = field(default_factory=list)
-    _seat_of: dict[bytes, int] = field(default_factory=dict)
 
     def seats(self, node: Int64, inventory: Octets, boot: Octets) -> Int32:
         """Return the seats of windows, [n, 3], whose bodies cite ``inventory`` [n, 32] and ``boot`` [n, 16]."""
-        keys = np.concatenate(
+        cited = np.concatenate(
             [node.astype("<i4").view(np.uint8).reshape(-1, 4), inventory, boot], axis=1
         )
-        width, data = keys.shape[1], keys.tobytes()
-        texts = [data[at : at + width] for at in range(0, len(data), width)]
-        known = self._seat_of
-        for key in set(texts) - known.keys():
-            known[key] = len(self._seats)
-            self._seats.append(self._seat(int.from_bytes(key[:4], "little"), key[4:36], key[36:]))
-        places = np.fromiter(map(known.__getitem__, texts), dtype=np.int64, count=len(texts))
-        found: Int32 = np.array(self._seats, dtype=np.int32)[places]
+        which, first = number_rows(cited)
+        seats = [self._seat(int(node[at]), cited[at].tobytes()) for at in first.tolist()]
+        found: Int32 = np.array(seats, dtype=np.int32).reshape(-1, 3)[which]
         return found
 
-    def _seat(self, node: int, inventory: bytes, boot: bytes) -> Seat:
+    def _seat(self, node: int, cited: bytes) -> Seat:
+        inventory, boot = cited[4:36], cited[36:]
         models = self.models.get((node, inventory))
         if models is None:
             return (-1, -1, -1)
@@ -107,7 +100,7 @@ def read_bulk(bodies: Bodies, few: int = FEW) -> tuple[list[Piece], Int64]:
 
     Bodies of a length that less than ``few`` have are left: one by one they are read sooner.
     """
-    lengths = np.fromiter(map(len, bodies.stored), dtype=np.int64, count=len(bodies.stored))
+    lengths = bodies.stored.length
     pieces: list[Piece] = []
     left = [np.zeros(0, dtype=np.int64)]
     for length in np.unique(lengths).tolist():
@@ -115,53 +108,33 @@ def read_bulk(bodies: Bodies, few: int = FEW) -> tuple[list[Piece], Int64]:
         if len(places) < few:
             left.append(places)
             continue
-        step = max(1, _BLOCK // max(1, length))
-        layouts: list[Layout] = []
-        for first in range(0, len(places), step):
-            found, others = _read_block(bodies, places[first : first + step], layouts)
+        tried = 0
+        while len(places) and tried < MOST_LAYOUTS:
+            layout = read_layout(bodies.stored[int(places[0])])
+            if layout is None:
+                left.append(places[:1])
+                places = places[1:]
+                continue
+            tried += 1
+            reader = _Reader(bodies, layout, places)
+            same = layout.matches(reader.stack)
+            found, refused = reader.some(same).read()
             pieces += found
-            left += others
+            left.append(refused)
+            places = places[~same]
+        left.append(places)
     return pieces, np.sort(np.concatenate(left))
 
 
-def _read_block(
-    bodies: Bodies, places: Int64, layouts: list[Layout]
-) -> tuple[list[Piece], list[Int64]]:
-    """Read some bodies of one length by the layouts met so far, and by those that they show."""
-    stored = [bodies.stored[at] for at in places.tolist()]
-    stacked = np.frombuffer(b"".join(stored), dtype=np.uint8).reshape(len(places), len(stored[0]))
-    pieces: list[Piece] = []
-    left: list[Int64] = []
-    rows = np.arange(len(places))
-    tried, unreadable = 0, 0
-    while len(rows) and tried + unreadable < MOST_LAYOUTS:
-        if tried == len(layouts):
-            layout = read_layout(stored[int(rows[0])])
-            if layout is None:
-                left.append(places[rows[:1]])
-                rows = rows[1:]
-                unreadable += 1
-                continue
-            layouts.append(layout)
-        layout = layouts[tried]
-        tried += 1
-        same = layout.matches(stacked if len(rows) == len(stacked) else stacked[rows])
-        found, refused = _Reader(bodies, layout, places, stacked).some(rows[same]).read()
-        pieces += found
-        left.append(refused)
-        rows = rows[~same]
-    left.append(places[rows])
-    return pieces, left
-
-
 class _Reader:
-    """Reads bodies of one layout: ``stacked`` are their bytes, [n, length]."""
+    """Reads bodies of one length by a layout: ``places`` are theirs among all."""
 
-    def __init__(self, bodies: Bodies, layout: Layout, places: Int64, stacked: Octets) -> None:
+    def __init__(self, bodies: Bodies, layout: Layout, places: Int64) -> None:
         self.bodies = bodies
         self.layout = layout
         self.places = places
-        self.stacked = stacked
+        self.stored = bodies.stored.take(places)
+        self.stack = self.stored.stack()
 
     def read(self) -> tuple[list[Piece], Int64]:
         """Return a piece for each inventory's models that the bodies cite, and the places that are refused."""
@@ -172,8 +145,8 @@ class _Reader:
         pieces: list[Piece] = []
         left: list[Int64] = []
         for kind in np.unique(seats[:, 0]).tolist():
-            rows = np.flatnonzero(seats[:, 0] == kind)
-            group = self.some(rows)
+            of_kind = seats[:, 0] == kind
+            group = self.some(of_kind)
             if kind < 0:
                 left.append(group.places)
                 continue
@@ -181,14 +154,12 @@ class _Reader:
             fit = group.fits(len(models))
             left.append(group.places[~fit])
             if fit.any():
-                pieces.append(group.some(np.flatnonzero(fit)).piece(models, seats[rows][fit]))
-        return pieces, np.concatenate(left)
+                pieces.append(group.some(fit).piece(models, seats[of_kind][fit]))
+        return pieces, np.concatenate([np.zeros(0, np.int64), *left])
 
-    def some(self, rows: NDArray[np.intp]) -> "_Reader":
-        """Return the reader of some of the rows."""
-        if len(rows) == len(self.places):
-            return self
-        return _Reader(self.bodies, self.layout, self.places[rows], self.stacked[rows])
+    def some(self, wanted: Bools) -> "_Reader":
+        """Return the reader of some of the bodies."""
+        return self if wanted.all() else _Reader(self.bodies, self.layout, self.places[wanted])
 
     def fits(self, chips: int) -> Bools:
         """Return which rows have the shape that they declare; the others are left to the one-by-one way."""
@@ -221,7 +192,7 @@ class _Reader:
         count = len(models)
         nodes = self._nodes(count, seats)
         window = np.repeat(np.arange(len(self.places), dtype=np.int64), count)
-        features = self.layout.column(self.stacked, (_F["chip_features"],), np.dtype("<f4"))
+        features = self.layout.column(self.stack, (_F["chip_features"],), np.dtype("<f4"))
         chips = ChipWindows(
             node=np.repeat(nodes.node, count),
             window=window,
@@ -258,40 +229,34 @@ class _Reader:
             samples_taken=self._number((_F["samples_taken"],), 0),
             largest_gap_ms=np.where(gap < 0, end - start, gap),
             slot_ms=self._number(_SLOT_MS, 0),
-            wall_slots=self._slots("node", None),
-            chip_slots=self._slots("chips", chips),
-            telemetry=tuple([self.bodies.labels[at] for at in self.places.tolist()]),
+            wall_slots=PowerSlots(self._slots("node")),
+            chip_slots=PowerSlots(self._slots("chips"), np.full(len(node), chips, np.int32)),
         )
 
     def _octets(self, path: Path, length: int) -> Octets | None:
         """Return a field of bytes of each row, [n, length]; ``None`` when it is absent or of another length."""
         start, end = self.layout.fields.get(path, (0, 0))
-        return self.stacked[:, start:end] if end - start == length else None
+        return self.stack.columns(start, end) if end - start == length else None
 
     def _number(self, path: Path, absent: int) -> Int64:
-        found = self.layout.number(self.stacked, path)
+        found = self.layout.number(self.stack, path)
         return np.full(len(self.places), absent, dtype=np.int64) if found is None else found
 
     def _float(self, path: Path, dtype: str) -> Float64:
-        found = self.layout.column(self.stacked, path, np.dtype(dtype))
+        found = self.layout.column(self.stack, path, np.dtype(dtype))
         if found is None:
             return np.full(len(self.places), np.nan)
         return found[:, 0].astype(np.float64)
 
     def _counters(self, name: str, chips: int, missing: int) -> Uint64:
-        found = self.layout.column(self.stacked, (_F[name],), np.dtype("<u8"))
+        found = self.layout.column(self.stack, (_F[name],), np.dtype("<u8"))
         if found is None or not found.size:
             return np.full(len(self.places) * chips, missing, dtype=np.uint64)
         return found.astype(np.uint64, copy=False).reshape(-1)
 
-    def _slots(self, name: str, count: int | None) -> tuple[Uint16, ...]:
-        """Return a power series of each row: [count, slots], or [slots] where there is no count."""
-        found = self.layout.column(self.stacked, (_F["power"], _P[name]), np.dtype("<u2"))
-        shape = (-1,) if count is None else (count, -1)
-        if found is None or not found.size:
-            nothing = np.zeros((0,) if count is None else (0, 0), dtype=np.uint16)
-            return (nothing,) * len(self.places)
-        return tuple(found.astype(np.uint16, copy=False).reshape(len(self.places), *shape))
+    def _slots(self, name: str) -> Rows[bytes]:
+        """Return the bytes of a power series of each body; none where it is absent."""
+        return self.stored.part(*self.layout.fields.get((_F["power"], _P[name]), (0, 0)))
 
 
 def _order(values: Int64) -> "NDArray[np.intp] | slice":
@@ -318,9 +283,12 @@ def join(pieces: Sequence[Piece]) -> Windows:
     def chip(name: str) -> NDArray[np.generic]:
         return np.concatenate([getattr(one, name) for one in chips])[chip_order]
 
-    def told(name: str) -> tuple[object, ...]:
-        flat = [value for one in nodes for value in getattr(one, name)]
-        return tuple(flat if isinstance(order, slice) else [flat[at] for at in order.tolist()])
+    def series(name: str) -> PowerSlots:
+        parts: list[PowerSlots] = [getattr(one, name) for one in nodes]
+        counts = [one.chips for one in parts if one.chips is not None]
+        octets = Rows.joined([one.octets for one in parts])
+        whole = PowerSlots(octets, np.concatenate(counts) if counts else None)
+        return whole if isinstance(order, slice) else whole.take(order)
 
     arrays = {name: chip(name) for name in ChipWindows.__slots__ if name != "window"}
     window = np.searchsorted(places[order], of_chip[chip_order]).astype(np.int64)
@@ -330,8 +298,9 @@ def join(pieces: Sequence[Piece]) -> Windows:
             nodes[0],
             **cast(
                 "dict[str, Any]",
-                {name: node(name) for name in NodeWindows.__slots__ if name not in _TUPLES},
+                {name: node(name) for name in NodeWindows.__slots__ if name not in _SERIES},
             ),
-            **cast("dict[str, Any]", {name: told(name) for name in _TUPLES}),
+            wall_slots=series("wall_slots"),
+            chip_slots=series("chip_slots"),
         ),
     )

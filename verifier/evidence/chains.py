@@ -8,7 +8,7 @@ header; what is not signed is dropped, so that a log cannot put words into anybo
 
 import hashlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -169,13 +169,14 @@ class _Follower:
     def _broken(self, order: Int64, edges: Int64) -> Bools:
         """Return which chains are not 0, 1, 2, … each after the one before."""
         records = self.records
-        place = np.arange(len(order)) - np.repeat(edges[:-1], np.diff(edges))
-        wrong: Bools = records.sequence[order] != place
-        ids = np.frombuffer(b"".join(records.ids), dtype="V32")[order]
-        linked = records.table["previous"][order][1:] == ids[:-1]
-        wrong[1:] |= ~linked & (place[1:] > 0)
         if not len(order):
             return np.zeros(0, dtype=np.bool_)
+        place = np.arange(len(order)) - np.repeat(edges[:-1], np.diff(edges))
+        wrong: Bools = records.sequence[order] != place
+        previous = np.ascontiguousarray(records.table["previous"][order]).view("<u8").reshape(-1, 4)
+        ids = records.ids.octets[order].view("<u8")
+        linked = (previous[1:] == ids[:-1]).all(axis=1)
+        wrong[1:] |= ~linked & (place[1:] > 0)
         return np.add.reduceat(wrong.astype(np.int64), edges[:-1]) > 0
 
     def _authenticate(self, tails: Sequence[tuple[int, Int64]]) -> None:
@@ -237,7 +238,7 @@ class _Follower:
             if records.sequence[row] == 0 and self.authentic[row]
         ]
         wanted = {previous for _, _, previous in named if any(previous)}
-        logged = {ident: row for row, ident in enumerate(records.ids) if ident in wanted}
+        logged = _rows_of(records, wanted)
         for author, row, previous in named:
             if previous in wanted and logged.get(previous, row) >= row:
                 self.gaps.append(ChainGap(author, row, 1))
@@ -268,6 +269,14 @@ class _Follower:
                 author = records.text("author", row)
                 rows = (min(after, row), max(after, row))
                 self.forks.append(Fork(author, rows, Contradiction.SUPERSEDED))
+
+
+def _rows_of(records: Records, wanted: Collection[bytes]) -> dict[bytes, int]:
+    """Return the last rows of statements by their ids, of those that are there."""
+    heads = np.ascontiguousarray(records.ids.octets[:, :8]).view("<u8")[:, 0]
+    sought = np.frombuffer(b"".join(ident[:8] for ident in wanted), dtype="<u8")
+    rows = np.flatnonzero(np.isin(heads, sought)).tolist()
+    return {records.ids[row]: row for row in rows if records.ids[row] in wanted}
 
 
 def saw(records: Records, row: int, prefix: LogPrefix) -> bool:

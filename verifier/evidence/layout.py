@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from protos.stillwatch.statement.v1 import header_pb2, summary_pb2
 from statements.body import SALT_LENGTH
 from verifier.evidence.records import Bools, Int64, Octets
+from verifier.rows.rows import Stack
 
 _T = TypeVar("_T", bound=np.generic)
 Place = tuple[int, int]
@@ -77,28 +78,28 @@ class Layout:
     varints: Int64
     continues: Octets
 
-    def matches(self, bodies: Octets) -> Bools:
-        """Return which rows of ``bodies`` [n, length] have this layout."""
-        same: Bools = (bodies[:, self.fixed] == self.values).all(axis=1)
-        same &= ((bodies[:, self.varints] & 0x80) == self.continues).all(axis=1)
+    def matches(self, bodies: Stack) -> Bools:
+        """Return which of some bodies, all of its length, have this layout."""
+        same = bodies.matches(self.fixed, self.values)
+        same &= bodies.matches(self.varints, self.continues, 0x80)
         return same
 
-    def number(self, bodies: Octets, path: Path) -> Int64 | None:
-        """Return a varint of each row; ``None`` where the field is absent."""
+    def number(self, bodies: Stack, path: Path) -> Int64 | None:
+        """Return a varint of each body; ``None`` where the field is absent."""
         place = self.fields.get(path)
         if place is None:
             return None
         total = np.zeros(len(bodies), dtype=np.int64)
-        for shift, at in enumerate(range(*place)):
-            total |= (bodies[:, at] & 0x7F).astype(np.int64) << (7 * shift)
+        for shift, octets in enumerate(bodies.columns(*place).T):
+            total |= (octets & 0x7F).astype(np.int64) << (7 * shift)
         return total
 
-    def column(self, bodies: Octets, path: Path, dtype: np.dtype[_T]) -> NDArray[_T] | None:
-        """Return a field of bytes of each row as numbers, [n, count]; ``None`` where it is absent."""
+    def column(self, bodies: Stack, path: Path, dtype: np.dtype[_T]) -> NDArray[_T] | None:
+        """Return a field of bytes of each body as numbers, [n, count]; ``None`` where it is absent."""
         place = self.fields.get(path)
         if place is None:
             return None
-        return np.ascontiguousarray(bodies[:, place[0] : place[1]]).view(dtype)
+        return bodies.columns(*place).view(dtype)
 
 
 def read_layout(body: bytes) -> Layout | None:

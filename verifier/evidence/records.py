@@ -4,7 +4,6 @@ Each leaf of a log has one layout of 380 bytes. A whole log is checked against t
 once, and a leaf that differs is set aside.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -17,6 +16,9 @@ from statements.kinds import PUBLIC, SEALABLE, Kind
 from statements.record import RECORD_LENGTH, Record, decode_record, encode_record
 from statements.signing import SIGNATURE_LENGTH, pae
 from verifier.instants import LAST_MS
+from verifier.rows.digests import Digests
+from verifier.rows.numbering import number_rows
+from verifier.rows.rows import Rows
 
 Int64 = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -64,6 +66,7 @@ def _constants() -> tuple[Int64, Octets]:
 
 
 _PLACES, _VALUES = _constants()
+_NONE: Final = np.zeros((0, RECORD_LENGTH), dtype=np.uint8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,19 +76,21 @@ class Records:
     ``index`` is the place in the log; times are Unix milliseconds, those beyond any date as the last one; ``table`` has
     the header's fields by name as :data:`_FIELDS` lists them; ``ids`` are statement ids. ``chain`` numbers the (author,
     key, epoch) that a row belongs to, in order of first appearance. ``refused`` are the indices of leaves that are no
-    record of this version, with why.
+    record of this version, with why. ``first`` is the row at which each chain first appears, and ``octets`` the leaves
+    themselves, [n, 380].
     """
 
     index: Int64
-    ids: tuple[bytes, ...] = field(repr=False)
+    ids: Digests = field(repr=False)
     chain: Int64
+    first: Int64
     kind: Int64
     sequence: Int64
     start_ms: Int64
     end_ms: Int64
     seen_size: Int64
     logged_at_ms: Int64
-    leaves: tuple[bytes, ...] = field(repr=False)
+    octets: Octets = field(repr=False)
     table: NDArray[np.void] = field(repr=False)
     refused: tuple[tuple[int, str], ...]
 
@@ -98,25 +103,27 @@ class Records:
 
     def header(self, row: int) -> Header:
         """Return a row's header."""
-        return decode_header(decode_record(self.leaves[row]).header)
+        return decode_header(self._record(row).header)
 
     def signature(self, row: int) -> bytes:
         """Return a row's signature."""
-        return decode_record(self.leaves[row]).signature
+        return self._record(row).signature
+
+    def _record(self, row: int) -> Record:
+        return decode_record(self.octets[row].tobytes())
 
 
 def read_records(entries: Sequence[bytes]) -> Records:
     """Return the records that a log's leaves hold."""
-    lengths = np.fromiter(map(len, entries), dtype=np.int64, count=len(entries))
-    fitting = lengths == RECORD_LENGTH
+    rows = Rows.of(entries)
+    fitting = rows.length == RECORD_LENGTH
     places = np.flatnonzero(fitting).astype(np.int64)
     refused = [
         (int(index), "its length is not that of a record") for index in np.flatnonzero(~fitting)
     ]
-    kept = [entries[index] for index in places.tolist()] if refused else list(entries)
-    joined = b"".join(kept)
-    octets = np.frombuffer(joined, np.uint8).reshape(len(kept), RECORD_LENGTH)
-    table = np.frombuffer(joined, _DTYPE)
+    rows = rows.take(places) if refused else rows
+    octets = rows.stack().columns(0, RECORD_LENGTH) if len(rows) else _NONE
+    table = octets.view(_DTYPE)[:, 0]
     good = (octets[:, _PLACES] == _VALUES).all(axis=1)
     told = {"its fields are not those of a record": ~good}
     known = np.zeros(max(Kind) + 1, dtype=np.bool_)
@@ -131,47 +138,36 @@ def read_records(entries: Sequence[bytes]) -> Records:
     told["its numbers are beyond what a log can hold"] = (table["sequence"] > _MOST) | (
         table["logged_at"] > _MOST
     )
-    bad = np.zeros(len(kept), dtype=np.bool_)
-    for why, rows in told.items():
-        refused += [(int(places[row]), why) for row in np.flatnonzero(rows & ~bad)]
-        bad |= rows
+    bad = np.zeros(len(rows), dtype=np.bool_)
+    for why, wrong in told.items():
+        refused += [(int(places[row]), why) for row in np.flatnonzero(wrong & ~bad)]
+        bad |= wrong
     if bad.any():
-        table, places = table[~bad], places[~bad]
-        kept = [entry for entry, wrong in zip(kept, bad.tolist(), strict=True) if not wrong]
+        table, octets, places, rows = table[~bad], octets[~bad], places[~bad], rows.take(~bad)
+    chain, first = number_rows(_speakers(table))
     return Records(
         index=places,
-        ids=_ids(kept),
-        chain=_chains(table),
+        ids=Digests(rows.part(_HEADER_AT, _HEADER_AT + HEADER_LENGTH).digests(pae(b""))),
+        chain=chain,
+        first=first,
         kind=table["kind"].astype(np.int64),
         sequence=table["sequence"].astype(np.int64),
         start_ms=np.minimum(table["start"], LAST_MS).astype(np.int64),
         end_ms=np.minimum(table["end"], LAST_MS).astype(np.int64),
         seen_size=np.minimum(table["seen_size"], _MOST).astype(np.int64),
         logged_at_ms=table["logged_at"].astype(np.int64),
-        leaves=tuple(kept),
+        octets=octets,
         table=table,
         refused=tuple(sorted(refused)),
     )
 
 
-def _ids(entries: Sequence[bytes]) -> tuple[bytes, ...]:
-    sha256, prefix, end = hashlib.sha256, pae(b""), _HEADER_AT + HEADER_LENGTH
-    return tuple([sha256(prefix + entry[_HEADER_AT:end]).digest() for entry in entries])
-
-
-def _chains(table: NDArray[np.void]) -> Int64:
-    """Return the number of each row's (author, key, epoch)."""
-    width = 32 + 32 + 16
-    whole = np.empty((len(table), width), dtype=np.uint8)
-    whole[:, :32] = np.ascontiguousarray(table["author"]).view(np.uint8).reshape(-1, 32)
-    whole[:, 32:64] = np.ascontiguousarray(table["key_id"]).view(np.uint8).reshape(-1, 32)
-    whole[:, 64:] = np.ascontiguousarray(table["epoch"]).view(np.uint8).reshape(-1, 16)
-    data = whole.tobytes()
-    numbers: dict[bytes, int] = {}
-    return np.array(
+def _speakers(table: NDArray[np.void]) -> Octets:
+    """Return author, key and epoch of each row, [n, 80]."""
+    return np.concatenate(
         [
-            numbers.setdefault(data[at : at + width], len(numbers))
-            for at in range(0, len(data), width)
+            np.ascontiguousarray(table[name]).view(np.uint8).reshape(len(table), width)
+            for name, width in (("author", 32), ("key_id", 32), ("epoch", 16))
         ],
-        dtype=np.int64,
+        axis=1,
     )

@@ -43,8 +43,7 @@ def select(windows: Windows, keep: Bools) -> Windows:
             samples_taken=nodes.samples_taken[rows],
             largest_gap_ms=nodes.largest_gap_ms[rows],
             slot_ms=nodes.slot_ms[rows],
-            wall_slots=tuple(nodes.wall_slots[row] for row in rows.tolist()),
-            chip_slots=tuple(nodes.chip_slots[row] for row in rows.tolist()),
-            telemetry=tuple(nodes.telemetry[row] for row in rows.tolist()),
+            wall_slots=nodes.wall_slots.take(rows),
+            chip_slots=nodes.chip_slots.take(rows),
         ),
     )

@@ -11,20 +11,19 @@ Bodies are not the log's word: each is checked against its record's header when 
 is missing evidence.
 """
 
-import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from statements.body import BODY_LIMIT
-from statements.body_bundle import FOLDER, decode_body_bundle
+from statements.body_bundle import FOLDER
 from statements.errors import BodyError, PinsError
 from statements.log_trust import LogTrust
 from statements.pins import Pins
-from statements.record import RECORD_LENGTH
 from tlog.checkpoint import parse_checkpoint
 from tlog.errors import TlogError
-from tlog.merkle import root_hash
+from tlog.merkle import HASH_LENGTH, root_hash
 from tlog.note import NOTE_LIMIT, parse_note
 from tlog.tile import (
     ENTRY_LIMIT,
@@ -34,18 +33,18 @@ from tlog.tile import (
     aligned_path,
     bundle_path,
     bundles_of,
-    decode_bundle,
     tiles_of,
 )
+from verifier.mirror.bundles import Places, body_places, entry_places
 from verifier.mirror.errors import MirrorError
 from verifier.mirror.source import Source
+from verifier.rows.digests import Digests
+from verifier.rows.hashing import hash_rows
+from verifier.rows.rows import ABSENT, Rows
 
 _BUNDLE_LIMIT = WIDTH * (ENTRY_LIMIT + 2)
 _BODIES_LIMIT = WIDTH * (BODY_LIMIT + 4)
-_TILE_LIMIT = WIDTH * 32
-_STRIDE = 2 + RECORD_LENGTH
-_RECORD_PREFIX = np.frombuffer(RECORD_LENGTH.to_bytes(2, "big"), dtype=np.uint8)
-"""How each entry of a bundle of records begins: bundles of nothing else are split without looking at each."""
+_TILE_LIMIT = WIDTH * HASH_LENGTH
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,9 +60,9 @@ class LogPrefix:
     size: int
     root: bytes
     note: bytes
-    entries: tuple[bytes, ...] = field(repr=False)
-    bodies: tuple[bytes | None, ...] = field(repr=False)
-    levels: tuple[tuple[bytes, ...], ...] = field(repr=False)
+    entries: Sequence[bytes] = field(repr=False)
+    bodies: Sequence[bytes | None] = field(repr=False)
+    levels: tuple[Digests, ...] = field(repr=False)
 
     def subtree(self, level: int, index: int) -> bytes:
         """Return the hash of a complete subtree."""
@@ -75,8 +74,8 @@ class LogPrefix:
 
     def tile(self, tile: Tile) -> bytes:
         """Return the bytes of a hash tile, computed from the entries."""
-        start = tile.index * WIDTH
-        return b"".join(self.levels[tile.level * HEIGHT][start : start + tile.width])
+        start = tile.index * WIDTH * HASH_LENGTH
+        return self.levels[tile.level * HEIGHT].data[start : start + tile.width * HASH_LENGTH]
 
 
 def served_log(source: Source, pins: Pins) -> LogTrust:
@@ -112,9 +111,8 @@ def fetch_prefix(source: Source, trust: LogTrust) -> LogPrefix:
     except TlogError as error:
         raise MirrorError(error.reason, f"{source.place}/checkpoint: {error}") from None
     # 2. The entries.
-    entries: list[bytes] = []
-    for index, width in bundles_of(checkpoint.size):
-        entries += _read_entries(source, index, width)
+    bundles = list(bundles_of(checkpoint.size))
+    entries: Rows[bytes] = Rows.lying(_read_entries(source, *bundle) for bundle in bundles)
     # 3. The root.
     levels = build_levels(entries)
     computed = root_hash(checkpoint.size, lambda level, index: levels[level][index])
@@ -124,16 +122,14 @@ def fetch_prefix(source: Source, trust: LogTrust) -> LogPrefix:
             f"the entries at {source.place} do not have the root of the checkpoint of size {checkpoint.size}: "
             "what is served is not what was signed",
         )
-    bodies: list[bytes | None] = []
-    for index, width in bundles_of(checkpoint.size):
-        bodies += _read_bodies(source, index, width)
+    bodies: Rows[bytes | None] = Rows.lying(_read_bodies(source, *bundle) for bundle in bundles)
     prefix = LogPrefix(
         checkpoint.origin,
         checkpoint.size,
         checkpoint.root,
         note,
-        tuple(entries),
-        tuple(bodies),
+        entries,
+        bodies,
         levels,
     )
     # 4. The tiles.
@@ -142,15 +138,13 @@ def fetch_prefix(source: Source, trust: LogTrust) -> LogPrefix:
     return prefix
 
 
-def build_levels(entries: list[bytes]) -> tuple[tuple[bytes, ...], ...]:
-    """Return the hashes of all complete subtrees over those leaves, level by level."""
-    sha256 = hashlib.sha256
-    level = [sha256(b"\x00" + entry).digest() for entry in entries]
-    levels = [tuple(level)]
-    while len(level) > 1:
-        pairs = zip(level[::2], level[1::2], strict=False)
-        level = [sha256(b"\x01" + left + right).digest() for left, right in pairs]
-        levels.append(tuple(level))
+def build_levels(entries: Sequence[bytes]) -> tuple[Digests, ...]:
+    """Return the hashes of all complete subtrees over those leaves, level by level (RFC 6962, section 2.1)."""
+    levels = [Digests(Rows.of(entries).digests(b"\x00"))]
+    while len(levels[-1]) > 1:
+        pairs = len(levels[-1]) // 2
+        pair = np.full(pairs, 2 * HASH_LENGTH, dtype=np.int64)
+        levels.append(Digests(hash_rows(levels[-1].data, np.cumsum(pair) - pair, pair, b"\x01")))
     return tuple(levels)
 
 
@@ -162,37 +156,32 @@ def _read_aligned(source: Source, folder: str, index: int, width: int, limit: in
     return data
 
 
-def _read_entries(source: Source, index: int, width: int) -> list[bytes]:
+def _read_entries(source: Source, index: int, width: int) -> tuple[bytes, Places]:
     path = bundle_path(index, width)
     data = _read_aligned(source, "tile/entries", index, width, _BUNDLE_LIMIT)
     if data is None:
         raise MirrorError("MISSING_FILE", f"{source.place}/{path} is missing: the log is not whole")
-    if len(data) in {width * _STRIDE, WIDTH * _STRIDE}:
-        stacked = np.frombuffer(data, dtype=np.uint8).reshape(-1, _STRIDE)
-        if (stacked[:, :2] == _RECORD_PREFIX).all():
-            return [data[at : at + RECORD_LENGTH] for at in range(2, width * _STRIDE, _STRIDE)]
-    for held in (width, WIDTH):
-        try:
-            return decode_bundle(data, held)[:width]
-        except TlogError as error:
-            if error.reason == "BUNDLE_WIDTH" and held < WIDTH:
-                continue  # the full bundle was served
-            raise MirrorError(error.reason, f"{source.place}/{path}: {error}") from None
-    raise AssertionError("unreachable")  # pragma: no cover
+    return data, _split(entry_places, data, width, f"{source.place}/{path}")
 
 
-def _read_bodies(source: Source, index: int, width: int) -> list[bytes | None]:
+def _read_bodies(source: Source, index: int, width: int) -> tuple[bytes, Places]:
     data = _read_aligned(source, FOLDER, index, width, _BODIES_LIMIT)
     if data is None:
-        return [None] * width
+        return b"", (np.zeros(width, np.int64), np.full(width, ABSENT, np.int64))
+    path = aligned_path(FOLDER, index, width)
+    return data, _split(body_places, data, width, f"{source.place}/{path}")
+
+
+def _split(places: Callable[[bytes, int], Places], data: bytes, width: int, where: str) -> Places:
+    """Return where the first ``width`` strings of a bundle lie: it has as many, or is the full one."""
     for held in (width, WIDTH):
         try:
-            return decode_body_bundle(data, held)[:width]
-        except BodyError as error:
+            start, length = places(data, held)
+        except (TlogError, BodyError) as error:
             if error.reason == "BUNDLE_WIDTH" and held < WIDTH:
-                continue
-            path = aligned_path(FOLDER, index, width)
-            raise MirrorError(error.reason, f"{source.place}/{path}: {error}") from None
+                continue  # the full bundle was served
+            raise MirrorError(error.reason, f"{where}: {error}") from None
+        return start[:width], length[:width]
     raise AssertionError("unreachable")  # pragma: no cover
 
 
@@ -202,7 +191,7 @@ def _verify_tile(source: Source, prefix: LogPrefix, tile: Tile) -> None:
         raise MirrorError(
             "MISSING_FILE", f"{source.place}/{tile.path} is missing: the log is not whole"
         )
-    if served[: tile.width * 32] != prefix.tile(tile) or len(served) % 32:
+    if served[: tile.width * HASH_LENGTH] != prefix.tile(tile) or len(served) % HASH_LENGTH:
         raise MirrorError(
             "WRONG_TILE", f"{source.place}/{tile.path} does not hold the hashes of the entries"
         )

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from protos.stillwatch.statement.v1 import header_pb2, summary_pb2
 from statements.body import encode_body
 from statements.features import WIDTH, pack_rows
-from verifier.accounts.columns import ColumnsBuilder, Windows
+from verifier.accounts.columns import ColumnsBuilder, PowerSlots, Windows
 from verifier.accounts.errors import ColumnsError
 from verifier.evidence.bulk import Bodies, Piece, join, read_bulk
 from verifier.evidence.layout import read_layout
+from verifier.rows.rows import Rows
 
 MINUTE = 60_000
 SALT = bytes(16)
@@ -76,7 +77,7 @@ def _bodies(stored: list[bytes]) -> Bodies:
     count = len(stored)
     start = np.arange(count, dtype=np.int64) * MINUTE
     node = np.arange(count, dtype=np.int64) % 2
-    return Bodies(stored, node, start, start + MINUTE, MODELS, ROSTERS, ["simulated"] * count)
+    return Bodies(Rows.of(stored), node, start, start + MINUTE, MODELS, ROSTERS)
 
 
 def _one_by_one(
@@ -95,7 +96,7 @@ def _one_by_one(
         span = at * MINUTE, (at + 1) * MINUTE
         try:
             roster = ROSTERS[at % 2, summary.inventory]
-            builder.add(at % 2, *span, summary, models, telemetry="simulated", roster=roster)
+            builder.add(at % 2, *span, summary, models, roster=roster)
         except ColumnsError:
             continue
         taken.append(at)
@@ -114,7 +115,7 @@ def _same(left: Windows, right: Windows) -> None:
             if field.name == "boot":
                 continue
             a, b = getattr(ours, field.name), getattr(theirs, field.name)
-            if isinstance(a, tuple):
+            if isinstance(a, PowerSlots):
                 assert len(a) == len(b)
                 assert [np.shape(x) for x in a] == [np.shape(y) for y in b], field.name
                 assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True)), field.name

@@ -1,0 +1,37 @@
+"""Digests of 32 bytes that lie end to end."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import overload
+
+import numpy as np
+
+from verifier.rows.hashing import DIGEST_LENGTH
+from verifier.rows.rows import Octets
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Digests(Sequence[bytes]):
+    """Digests, end to end in ``data``."""
+
+    data: bytes = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.data) // DIGEST_LENGTH
+
+    @overload
+    def __getitem__(self, at: int) -> bytes: ...
+    @overload
+    def __getitem__(self, at: slice) -> "Digests": ...
+    def __getitem__(self, at: "int | slice") -> "bytes | Digests":
+        if isinstance(at, slice):
+            return Digests(self.octets[at].tobytes())
+        if not -len(self) <= at < len(self):
+            raise IndexError(at)
+        first = (at % len(self)) * DIGEST_LENGTH
+        return self.data[first : first + DIGEST_LENGTH]
+
+    @property
+    def octets(self) -> Octets:
+        """The digests as a matrix, [n, 32]."""
+        return np.frombuffer(self.data, np.uint8).reshape(-1, DIGEST_LENGTH)
