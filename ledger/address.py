@@ -1,4 +1,4 @@
-"""Addresses to listen on: loopback alone, as long as the service speaks without TLS."""
+"""Addresses to listen on: without TLS those that only this machine itself can reach."""
 
 import ipaddress
 import re
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ledger.errors import SetupError
+from statements.tls import is_loopback
 
 _PORT: Final = re.compile(r"[0-9]{1,5}")
 
@@ -21,23 +22,27 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def parse_address(text: str, option: str) -> Address:
-    """Return the loopback address that ``HOST:PORT`` names; ``option`` names it in errors.
+def parse_address(text: str, option: str, *, secured: bool = False) -> Address:
+    """Return the address that ``HOST:PORT`` names; ``option`` names it in errors.
 
-    Raises :class:`SetupError` for anything else.
+    Raises :class:`SetupError` for what is no address, and without TLS (``secured``) for all but loopback.
     """
     host, colon, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not colon or not _PORT.fullmatch(port) or int(port) > 65_535:
-        raise SetupError("BAD_ADDRESS", f"{option}: not HOST:PORT, like 127.0.0.1:7701: {text!r}")
     host = "127.0.0.1" if host == "localhost" else host
-    try:
-        loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
+    if not colon or not _PORT.fullmatch(port) or int(port) > 65_535 or not _is_address(host):
+        raise SetupError("BAD_ADDRESS", f"{option}: not HOST:PORT, like 127.0.0.1:7701: {text!r}")
+    if not secured and not is_loopback(host):
         raise SetupError(
-            "NOT_LOOPBACK",
-            f"{option}: this version listens on loopback only, without TLS: use 127.0.0.1 or [::1], not {host!r}",
+            "TLS_REQUIRED",
+            f"{option}: {host} can be reached from elsewhere, and takes TLS: give --tls DIR, or use 127.0.0.1 or [::1]",
         )
     return Address(host, int(port))
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

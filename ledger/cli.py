@@ -17,7 +17,14 @@ from ledger.fsck import examine
 from ledger.journal.registry import open_journal
 from ledger.objects.directory import DirectoryStore
 from ledger.objects.registry import open_store
-from ledger.output import clock_option, log_as_json, output_option, show, write_file
+from ledger.output import (
+    clock_option,
+    log_as_json,
+    output_option,
+    serving_tls_option,
+    show,
+    write_file,
+)
 from ledger.publisher import CHECKPOINT, Publisher
 from ledger.server import Serving, serve
 from statements.clock import parse_clock
@@ -149,6 +156,7 @@ def _begin(folder: Path, agreement: Path, clock_text: str | None, output: str) -
     type=click.FloatRange(1, 86_400),
     help="Seconds of the log's clock between ticks.  [default: the agreement's]",
 )
+@serving_tls_option
 @clock_option
 def serve_command(
     *,
@@ -158,6 +166,7 @@ def serve_command(
     ready_file: Path | None,
     beat: float,
     tick: float | None,
+    tls: Path | None,
     clock_text: str | None,
 ) -> None:
     """Serve a log until stopped. SIGTERM drains: what was read is answered first.
@@ -165,14 +174,16 @@ def serve_command(
     \b
     Example:
       stillwatch ledger serve log --grpc 127.0.0.1:7701 --http 127.0.0.1:7702
+      stillwatch ledger serve log --grpc 192.0.2.7:7701 --http 192.0.2.7:7702 --tls tls
     """
     opened = LedgerFolder.open(folder)
     how = Serving(
-        grpc=parse_address(grpc_text, "--grpc"),
-        http=parse_address(http_text, "--http"),
+        grpc=parse_address(grpc_text, "--grpc", secured=tls is not None),
+        http=parse_address(http_text, "--http", secured=tls is not None),
         beat_s=beat,
         tick_ms=None if tick is None else round(tick * 1000),
         ready_file=ready_file,
+        tls=tls,
     )
     serve(opened, parse_clock(clock_text, opened.origin), how)
 

@@ -2,12 +2,17 @@
 
 They are meant for auditors and ledgers by the dozen; before the public stands a web server of its own kind. Each takes
 :data:`MOST_CONNECTIONS` at once, and gives a request :data:`REQUEST_S` seconds from its first byte to its last answer.
+When there is no room, the connection on which longest nothing was asked makes it, so that those who only hold
+connections open hold up nobody who asks.
 """
 
+import contextlib
 import os
 import socket
+import ssl
 import threading
 import time
+from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
@@ -21,6 +26,10 @@ MOST_CONNECTIONS: Final = 128
 """Connections at once; further ones are closed unanswered."""
 REQUEST_S: Final = 120.0
 """Seconds in which a request must be read and answered."""
+HANDSHAKE_S: Final = 10.0
+"""Seconds in which a connection must be secured."""
+QUIET_S: Final = 1.0
+"""Seconds for which a connection that asks nothing is left in peace, whoever waits for its room."""
 IDLE_S: Final = 30.0
 """Seconds that a connection may wait for its next bytes, or its client to take some."""
 _PIECE: Final = 1 << 18
@@ -44,6 +53,11 @@ class Handler(BaseHTTPRequestHandler):
         """Read and answer a request, in its time."""
         self.server.begin_request(self.connection)
         super().handle_one_request()
+
+    def parse_request(self) -> bool:
+        """Understand a request; from now on it is being answered, and makes room for nobody."""
+        self.server.hear_request(self.connection)
+        return super().parse_request()
 
     def send(
         self,
@@ -75,6 +89,7 @@ class Handler(BaseHTTPRequestHandler):
 class BoundedServer:
     """Serves on an address, with handlers of one kind, until it is closed.
 
+    ``context`` gives what each new connection is secured with; ``None``: they are plain.
     Raises :class:`SetupError` when the address cannot be listened on.
     """
 
@@ -86,6 +101,8 @@ class BoundedServer:
         *,
         most_connections: int = MOST_CONNECTIONS,
         request_s: float = REQUEST_S,
+        quiet_s: float = QUIET_S,
+        context: Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
         server = type("Server", (_Counted,), {"address_family": _family(host)})
         try:
@@ -96,6 +113,8 @@ class BoundedServer:
             ) from error
         self._server.most_connections = most_connections
         self._server.request_s = request_s
+        self._server.quiet_s = quiet_s
+        self._server.context = context
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.1,), name="http", daemon=True
         )
@@ -121,9 +140,12 @@ class _Counted(ThreadingHTTPServer):
     request_queue_size = 128
     most_connections = MOST_CONNECTIONS
     request_s = REQUEST_S
+    quiet_s = QUIET_S
+    context: Callable[[], ssl.SSLContext] | None = None
 
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
         self._due: dict[socket.socket, float] = {}
+        self._quiet: dict[socket.socket, float] = {}  # on which nothing is asked, and since when
         self._counting = threading.Lock()
         super().__init__(address, handler)
 
@@ -133,25 +155,68 @@ class _Counted(ThreadingHTTPServer):
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     def verify_request(self, request: object, client_address: object) -> bool:  # noqa: ARG002
-        """Take a connection when there is room."""
+        """Take a connection when there is room, or when a quiet one can make it."""
         assert isinstance(request, socket.socket)  # noqa: S101 - for the type checker
+        now = time.monotonic()
         with self._counting:
-            if len(self._due) >= self.most_connections:
+            if len(self._due) >= self.most_connections and not self._make_room(now):
                 return False
-            self._due[request] = time.monotonic() + self.request_s
+            self._due[request] = now + self.request_s
+            self._quiet[request] = now
             return True
+
+    def _make_room(self, now: float) -> bool:
+        """End the connection that was quiet for longest, if that is long enough; its thread then sees the end."""
+        oldest = next(iter(self._quiet), None)
+        if oldest is None or now - self._quiet[oldest] < self.quiet_s:
+            return False
+        del self._quiet[oldest], self._due[oldest]
+        _end(oldest)
+        return True
 
     def begin_request(self, connection: socket.socket) -> None:
         """Give a connection its time for one more request."""
+        now = time.monotonic()
         with self._counting:
-            self._due[connection] = time.monotonic() + self.request_s
+            if self._due.pop(connection, None) is not None:
+                self._due[connection] = now + self.request_s
+                self._quiet.pop(connection, None)
+                self._quiet[connection] = now
+
+    def hear_request(self, connection: socket.socket) -> None:
+        """Note that a connection asks something."""
+        with self._counting:
+            self._quiet.pop(connection, None)
+
+    def finish_request(self, request: object, client_address: object) -> None:
+        """Secure a connection, on its own thread, and answer what it asks."""
+        assert isinstance(request, socket.socket)  # noqa: S101 - for the type checker
+        if self.context is None:
+            super().finish_request(request, client_address)
+            return
+        context = self.context()
+        request.settimeout(HANDSHAKE_S)
+        with self._counting:
+            if request not in self._due:
+                return
+            secured = context.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
+            self._due.pop(request)
+            self._due[secured] = time.monotonic() + HANDSHAKE_S
+            self._quiet[secured] = self._quiet.pop(request)
+        try:
+            secured.do_handshake()
+            super().finish_request(secured, client_address)
+        finally:
+            self.shutdown_request(secured)
 
     def shutdown_request(self, request: object) -> None:
         """Forget a connection, and end it."""
         assert isinstance(request, socket.socket)  # noqa: S101 - for the type checker
         with self._counting:
             self._due.pop(request, None)
-        super().shutdown_request(request)
+            self._quiet.pop(request, None)
+        _end(request)
+        self.close_request(request)
 
     def service_actions(self) -> None:
         """End the connections whose time is over; their threads then see the end."""
@@ -159,14 +224,18 @@ class _Counted(ThreadingHTTPServer):
         with self._counting:
             for connection, due in self._due.items():
                 if due < now:
-                    try:
-                        connection.shutdown(socket.SHUT_RDWR)
-                    except OSError:
-                        continue  # it ended by itself
+                    _end(connection)
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
         """Note a connection that broke off; anybody can break one off."""
         _log.debug("a connection broke off", exc_info=True)
+
+
+def _end(connection: socket.socket) -> None:
+    """End a connection, whoever reads from it or writes to it just now."""
+    with contextlib.suppress(OSError):  # it ended by itself
+        # Not SSLSocket's own: that would have a thread that still writes go on without encryption.
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
 def _family(host: str) -> socket.AddressFamily:

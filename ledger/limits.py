@@ -33,6 +33,8 @@ class Limits:
     connections: int = 4_000
     answer_s: float = 30.0
     """How long an answer may wait until its client takes it."""
+    handshake_s: float = 10.0
+    """How long a connection may take until it is secured."""
     keepalive_s: float = 60.0
     """A connection that was silent so long is asked whether somebody is there."""
     connection_s: float = 3600.0
@@ -46,6 +48,7 @@ class Limits:
             ("grpc.max_receive_message_length", self.transport_bytes),
             ("grpc.max_send_message_length", self.transport_bytes),
             ("grpc.max_allowed_incoming_connections", connections),
+            ("grpc.server_handshake_timeout_ms", _ms(self.handshake_s)),
             ("grpc.keepalive_time_ms", _ms(self.keepalive_s)),
             ("grpc.keepalive_timeout_ms", _ms(self.keepalive_s / 3)),
             ("grpc.keepalive_permit_without_calls", 1),

@@ -23,6 +23,11 @@ output_option = click.option(
 clock_option = click.option(
     "--rehearsal-clock", "clock_text", help="REAL_MS:CLOCK_MS:RATE; rehearsals only."
 )
+serving_tls_option = click.option(
+    "--tls",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of cert.pem, key.pem and so on; needed to be reached from other machines.",
+)
 
 
 def show(output: str, result: Mapping[str, object], lines: Sequence[str]) -> None:

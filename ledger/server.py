@@ -28,6 +28,7 @@ from ledger.errors import JournalError, ObjectError, QuorumError, SetupError
 from ledger.folder import LedgerFolder
 from ledger.following import Announcer, Following
 from ledger.founding import FOUNDED, read_agreement
+from ledger.guard import Guard
 from ledger.journal.interface import Journal
 from ledger.journal.registry import open_journal
 from ledger.keyring import Keyring
@@ -38,6 +39,7 @@ from ledger.reading import Reading
 from ledger.sequencer import Sequencer
 from ledger.service import SERVICE, service_handlers
 from ledger.ticks import Ticker
+from ledger.tls import ServerTls, open_port
 from ledger.web import WebServer
 from ledger.writer import Writer
 from statements.clock import Clock
@@ -62,6 +64,8 @@ class Serving:
     tick_ms: int | None
     ready_file: Path | None
     limits: Limits = field(default_factory=Limits)
+    tls: Path | None = None
+    """The folder of what connections are secured with; ``None``: they are not, and stay on this machine."""
 
 
 class Server:
@@ -71,6 +75,7 @@ class Server:
         pins = read_pins(read_agreement(journal))
         folder.verify_pinned(pins)
         self._how = how
+        self._tls = None if how.tls is None else ServerTls(how.tls)
         self._journal = journal
         self._objects = open_store(folder.objects, folder.path)
         self._keyring = Keyring(pins, folder.key.key_id)
@@ -113,7 +118,7 @@ class Server:
                 closing.callback(self._cosigning.close)
             server, port = self._listen(appending, reading, following)
             await self._publish()
-            web = WebServer(self._how.http.host, self._how.http.port, self._objects)
+            web = WebServer(self._how.http.host, self._how.http.port, self._objects, tls=self._tls)
             closing.callback(web.close)
             await server.start()
             self._tell(Address(self._how.grpc.host, port), Address(self._how.http.host, web.port))
@@ -148,21 +153,18 @@ class Server:
         server = grpc.aio.server(
             options=limits.server_options(_room_for(limits.connections)),
             maximum_concurrent_rpcs=limits.calls,
+            interceptors=[] if self._tls is None else [Guard(self._tls.clients)],
         )
         server.add_generic_rpc_handlers((service_handlers(appending, reading, following, limits),))
         health_pb2_grpc.add_HealthServicer_to_server(self._checks, server)
         reflection.enable_server_reflection(
             (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server
         )
-        try:
-            return server, server.add_insecure_port(str(self._how.grpc))
-        except RuntimeError as error:
-            raise SetupError(
-                "ADDRESS_IN_USE", f"cannot listen on {self._how.grpc}: is it in use?"
-            ) from error
+        return server, open_port(server, self._how.grpc, self._tls)
 
     def _tell(self, rpc: Address, http: Address) -> None:
-        places = {"grpc": str(rpc), "http": f"http://{http}"}
+        scheme = "http" if self._tls is None else "https"
+        places = {"grpc": str(rpc), "http": f"{scheme}://{http}"}
         _log.info("serving", size=self._sequencer.size, **places)
         if self._how.ready_file is not None:
             fresh = self._how.ready_file.with_name(self._how.ready_file.name + ".new")

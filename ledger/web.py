@@ -4,16 +4,19 @@ Tiles and bundles never change under their path and may be cached for ever; the 
 """
 
 import re
+import ssl
 from http import HTTPStatus
 from io import BytesIO
 from typing import BinaryIO, Final
 
 import structlog
 
+from ledger.access import AccessError, Permission
 from ledger.errors import ObjectError
 from ledger.http_server import IDLE_S, MOST_CONNECTIONS, REQUEST_S, BoundedServer, Handler
 from ledger.objects.interface import ObjectStore
 from ledger.publisher import CHECKPOINT
+from ledger.tls import ServerTls
 
 _NUMBER: Final = r"(?:x\d{3}/)*\d{3}(?:\.p/(?:[1-9]|[1-9]\d|1\d\d|2[0-4]\d|25[0-5]))?"
 _SERVED: Final = re.compile(
@@ -39,15 +42,22 @@ class WebServer(BoundedServer):
         most_connections: int = MOST_CONNECTIONS,
         request_s: float = REQUEST_S,
         idle_s: float = IDLE_S,
+        tls: ServerTls | None = None,
     ) -> None:
-        handler = type("Files", (_Files,), {"objects": objects, "timeout": idle_s})
+        handler = type("Files", (_Files,), {"objects": objects, "timeout": idle_s, "tls": tls})
         super().__init__(
-            host, port, handler, most_connections=most_connections, request_s=request_s
+            host,
+            port,
+            handler,
+            most_connections=most_connections,
+            request_s=request_s,
+            context=None if tls is None else tls.context,
         )
 
 
 class _Files(Handler):
     objects: ObjectStore
+    tls: ServerTls | None
 
     def do_GET(self) -> None:  # noqa: N802 - http.server's name
         self._answer(send_body=True)
@@ -58,6 +68,12 @@ class _Files(Handler):
     def _answer(self, *, send_body: bool) -> None:
         if "Content-Length" in self.headers or "Transfer-Encoding" in self.headers:
             self.close_connection = True  # what follows is not a request, and nobody asked for it
+        try:
+            self._verify_may_read()
+        except AccessError as error:
+            words = BytesIO(f"{error} [{error.reason}]\n".encode())
+            self._send(HTTPStatus.FORBIDDEN, words, "no-store", send_body)
+            return
         path = self.path.removeprefix("/")
         try:
             file = self.objects.open(path) if _SERVED.fullmatch(path) else None
@@ -73,6 +89,16 @@ class _Files(Handler):
         with file:
             cache = "no-cache" if path == CHECKPOINT else _FOREVER
             self._send(HTTPStatus.OK, file, cache, send_body)
+
+    def _verify_may_read(self) -> None:
+        clients = None if self.tls is None else self.tls.clients()
+        if clients is None or clients.tiles_for_anybody:
+            return
+        shown = None
+        if isinstance(self.connection, ssl.SSLSocket):
+            shown = self.connection.getpeercert(binary_form=True)
+        certificate = b"" if shown is None else ssl.DER_cert_to_PEM_cert(shown).encode()
+        clients.verify_may(certificate, frozenset({Permission.READ}))
 
     def _send(self, status: HTTPStatus, file: BinaryIO, cache: str, send_body: bool) -> None:
         is_text = status is not HTTPStatus.OK or cache == "no-cache"

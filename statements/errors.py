@@ -9,6 +9,7 @@
     ├── RecordError       a leaf is not a record
     ├── SignatureError    a signature is malformed, malleable or does not verify
     ├── KeyFileError      a key file is missing, readable by others, or not a key
+    ├── CertificateError  a certificate is missing or not good, or a connection would be without one
     ├── PinsError         an agreement's root of trust does not parse
     ├── FeatureError      a feature matrix has the wrong shape
     ├── OfflineBundleError  a file is no offline bundle, or cannot become one
@@ -49,6 +50,10 @@ class SignatureError(StatementError):
 
 class KeyFileError(StatementError):
     """A key file is missing, readable by others, or holds no key."""
+
+
+class CertificateError(StatementError):
+    """A certificate is missing or not good, or a connection that needs one would be without."""
 
 
 class PinsError(StatementError):

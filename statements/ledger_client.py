@@ -19,12 +19,15 @@ from protos.stillwatch.statement.v1 import header_pb2
 from statements.author import EPOCH_LENGTH, Statement
 from statements.errors import RecordError, SubmissionError
 from statements.record import decode_record
+from statements.tls import ClientTls, open_channel
 
 DEADLINE_SECONDS = 30.0
 _MAX_MESSAGE = 64 << 20
 _LARGEST_INDEX = 2**63 - 1
 _LONGEST_WORDS = 1_000
 _DIGEST_LENGTH = 32
+_UNTRUSTED = ("CERTIFICATE_VERIFY_FAILED", "Hostname Verification Check failed")
+"""What gRPC says when a server's certificate is not believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,24 +91,38 @@ def verify_receipt(sent: Statement, receipt: Receipt) -> None:
 class LedgerClient:
     """One connection to a ledger. Not for several threads at once.
 
-    Every method raises :class:`SubmissionError` when the ledger cannot be reached, ends the call, or answers what no
-    ledger could mean.
+    ``tls`` secures it; without, any ledger but one on this machine itself is a :class:`CertificateError`. Every method
+    raises :class:`SubmissionError` when the ledger cannot be reached, ends the call, or answers what no ledger could
+    mean.
     """
 
-    def __init__(self, target: str, deadline: float = DEADLINE_SECONDS) -> None:
-        self._channel = grpc.insecure_channel(
-            target,
-            options=[
-                ("grpc.max_receive_message_length", _MAX_MESSAGE),
-                ("grpc.max_send_message_length", _MAX_MESSAGE),
-                ("grpc.initial_reconnect_backoff_ms", 100),
-                ("grpc.max_reconnect_backoff_ms", 2_000),
-            ],
-        )
-        self._stub = ledger_pb2_grpc.LedgerServiceStub(self._channel)
+    def __init__(
+        self, target: str, tls: ClientTls | None = None, *, deadline: float = DEADLINE_SECONDS
+    ) -> None:
         self._deadline = deadline
         self._target = target
+        self._tls = tls
         self._stream: _AppendStream | None = None
+        self._credentials = None if tls is None else tls.credentials()
+        self._connect()
+
+    def _connect(self) -> None:
+        options = [
+            ("grpc.max_receive_message_length", _MAX_MESSAGE),
+            ("grpc.max_send_message_length", _MAX_MESSAGE),
+            ("grpc.initial_reconnect_backoff_ms", 100),
+            ("grpc.max_reconnect_backoff_ms", 2_000),
+        ]
+        self._channel = open_channel(self._target, self._credentials, options)
+        self._stub = ledger_pb2_grpc.LedgerServiceStub(self._channel)
+
+    def _ledger(self) -> ledger_pb2_grpc.LedgerServiceStub:
+        """Return what asks the ledger, on a new connection when there are new credentials."""
+        if self._tls is not None and self._tls.credentials() is not self._credentials:
+            self.close()
+            self._credentials = self._tls.credentials()
+            self._connect()
+        return self._stub
 
     def __enter__(self) -> Self:
         return self
@@ -131,8 +148,9 @@ class LedgerClient:
                 for s in statements
             ]
         )
+        ledger = self._ledger()
         if self._stream is None:
-            self._stream = _AppendStream(self._stub)
+            self._stream = _AppendStream(ledger)
         try:
             response = self._stream.exchange(request, self._deadline)
         except grpc.RpcError as error:
@@ -171,7 +189,7 @@ class LedgerClient:
 
     def _ask_of(self, author: bytes) -> ledger_pb2.GetAuthorResponse:
         try:
-            return self._stub.GetAuthor(
+            return self._ledger().GetAuthor(
                 ledger_pb2.GetAuthorRequest(author=author), timeout=self._deadline
             )
         except grpc.RpcError as error:
@@ -180,16 +198,18 @@ class LedgerClient:
     def checkpoint(self) -> bytes:
         """Return the newest published checkpoint, a signed note."""
         try:
-            return self._stub.GetCheckpoint(
-                ledger_pb2.GetCheckpointRequest(), timeout=self._deadline
-            ).checkpoint
+            return (
+                self._ledger()
+                .GetCheckpoint(ledger_pb2.GetCheckpointRequest(), timeout=self._deadline)
+                .checkpoint
+            )
         except grpc.RpcError as error:
             raise self._failed(error) from None
 
     def inclusion(self, index: int) -> InclusionProof:
         """Return the proof that the record at ``index`` is in the newest published tree."""
         try:
-            answer = self._stub.GetInclusionProof(
+            answer = self._ledger().GetInclusionProof(
                 ledger_pb2.GetInclusionProofRequest(index=index), timeout=self._deadline
             )
         except grpc.RpcError as error:
@@ -200,7 +220,7 @@ class LedgerClient:
         """Return the proof that the tree of ``to_size`` extends that of ``from_size``."""
         request = ledger_pb2.GetConsistencyProofRequest(from_size=from_size, to_size=to_size)
         try:
-            return tuple(self._stub.GetConsistencyProof(request, timeout=self._deadline).hashes)
+            return tuple(self._ledger().GetConsistencyProof(request, timeout=self._deadline).hashes)
         except grpc.RpcError as error:
             raise self._failed(error) from None
 
@@ -209,7 +229,7 @@ class LedgerClient:
 
         It ends only by raising, or when it is closed; closing the client from another thread has it raise.
         """
-        call = self._stub.Follow(ledger_pb2.FollowRequest())
+        call = self._ledger().Follow(ledger_pb2.FollowRequest())
         try:
             for told in call:
                 yield told.checkpoint
@@ -228,7 +248,20 @@ class LedgerClient:
         call = cast("grpc.Call", error)  # what grpc raises from a stub is also the call
         code = call.code()
         words = _words(call.details() or code.name)
-        return SubmissionError(code.name, f"ledger {self._target}: {words}")
+        reason = code.name
+        if code is grpc.StatusCode.UNAVAILABLE and self._credentials is not None:
+            reason, words = self._handshake_failed(words)
+        return SubmissionError(reason, f"ledger {self._target}: {words}")
+
+    def _handshake_failed(self, words: str) -> tuple[str, str]:
+        """Say what most likely keeps a connection from being secured; gRPC says it to those who know TLS."""
+        if any(sign in words for sign in _UNTRUSTED):
+            why = "what answers there shows no certificate for this name by a CA in ca.pem that is valid now"
+            return "SERVER_NOT_TRUSTED", f"{why}: {words}"
+        if "closed" in words or "reset" in words:
+            why = "the connection was closed, as a ledger does that knows no such client: ask its operator"
+            return "UNAVAILABLE", f"{why}: {words}"
+        return "UNAVAILABLE", words
 
 
 class _AppendStream:

@@ -32,6 +32,10 @@ def test_loopback_is_listened_on(text: str, address: Address, shown: str) -> Non
         "127.0.0.1:-1",
         "127.0.0.1:²",
         "127.0.0.1:" + "9" * 5000,
+        "example.com:1",
+        ":1",
+        "[]:1",
+        "127.1:1",
     ],
 )
 def test_what_is_no_host_and_port_is_refused_and_says_which_option(text: str) -> None:
@@ -40,11 +44,12 @@ def test_what_is_no_host_and_port_is_refused_and_says_which_option(text: str) ->
     assert refused.value.reason == "BAD_ADDRESS"
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["0.0.0.0:1", "[::]:1", "192.0.2.1:1", "example.com:1", ":1", "[]:1", "[::ffff:8.8.8.8]:1"],
-)
-def test_everything_beyond_this_machine_is_refused(text: str) -> None:
-    with pytest.raises(SetupError, match="loopback only") as refused:
+BEYOND = ["0.0.0.0:1", "[::]:1", "192.0.2.1:1", "[::ffff:8.8.8.8]:1", "[::ffff:127.0.0.1]:1"]
+
+
+@pytest.mark.parametrize("text", BEYOND)
+def test_what_others_can_reach_takes_tls(text: str) -> None:
+    with pytest.raises(SetupError, match="give --tls DIR") as refused:
         parse_address(text, "--grpc")
-    assert refused.value.reason == "NOT_LOOPBACK"
+    assert refused.value.reason == "TLS_REQUIRED"
+    assert str(parse_address(text, "--grpc", secured=True)) == text

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.http_server import MOST_CONNECTIONS, REQUEST_S
+from ledger.http_server import HANDSHAKE_S, MOST_CONNECTIONS, REQUEST_S
 from ledger.limits import Limits
 from ledger.reading import MOST_HEADS, MOST_RECORDS
 from statements.body import BODY_LIMIT
@@ -31,6 +31,7 @@ LIMITS = Limits()
             [int(LIMITS.answer_s)],
         ),
         ("seconds of one connection", [int(LIMITS.connection_s)]),
+        ("seconds in which a connection is secured", [int(LIMITS.handshake_s)]),
         ("records, heads of one answer", [MOST_RECORDS, MOST_HEADS]),
         ("HTTP connections at once", [MOST_CONNECTIONS, int(REQUEST_S)]),
     ],
@@ -51,5 +52,6 @@ def test_grpc_is_told_all_of_them() -> None:
     options = dict(LIMITS.server_options(77))
     assert options["grpc.max_receive_message_length"] == LIMITS.transport_bytes
     assert options["grpc.max_allowed_incoming_connections"] == 77
+    assert options["grpc.server_handshake_timeout_ms"] == 10_000 == HANDSHAKE_S * 1_000
     assert options["grpc.max_connection_age_ms"] == 3_600_000
     assert options["grpc.keepalive_time_ms"] == 60_000

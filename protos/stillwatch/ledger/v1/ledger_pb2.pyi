@@ -92,6 +92,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The request does not parse."""
     REASON_TOO_SLOW: _Reason.ValueType  # 28
     """The caller did not take what it was sent in time. Call again."""
+    REASON_UNKNOWN_CLIENT: _Reason.ValueType  # 29
+    """The connection shows no certificate of a client that the ledger knows."""
+    REASON_NOT_PERMITTED: _Reason.ValueType  # 30
+    """The client may not call this method."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Reason is why a ledger refused something. Values are never reused."""
@@ -162,6 +166,10 @@ REASON_MALFORMED_REQUEST: Reason.ValueType  # 27
 """The request does not parse."""
 REASON_TOO_SLOW: Reason.ValueType  # 28
 """The caller did not take what it was sent in time. Call again."""
+REASON_UNKNOWN_CLIENT: Reason.ValueType  # 29
+"""The connection shows no certificate of a client that the ledger knows."""
+REASON_NOT_PERMITTED: Reason.ValueType  # 30
+"""The client may not call this method."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 @_typing.final

@@ -1,0 +1,181 @@
+"""How those who speak to ledgers and witnesses secure their connections: a folder, or none on this machine itself.
+
+::
+
+    ca.pem      the CAs whose servers are believed
+    cert.pem    who we are, with what leads to its CA; may be left out where a server asks nobody
+    key.pem     its key, mode 0600
+
+All are PEM and ECDSA P-256; TLS is 1.3. New files are used by the next connection.
+"""
+
+import ipaddress
+import os
+import re
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import click
+import grpc
+
+from statements.certificates import Identity, parse_certificates, parse_identity
+from statements.errors import CertificateError
+from statements.keys import read_secret
+from statements.watched import LOOK_EVERY_S, Watched
+
+CA: Final = "ca.pem"
+CERTIFICATE: Final = "cert.pem"
+KEY: Final = "key.pem"
+_TARGET: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
+
+Pair: TypeAlias = tuple[bytes, bytes]
+"""A certificate with those above it, and its key."""
+
+
+def read_file(path: Path) -> bytes:
+    """Return a file's bytes; raises :class:`CertificateError` when it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CertificateError(
+            "CERTIFICATE_UNREADABLE", f"cannot read {path}: {error.strerror}"
+        ) from None
+
+
+def read_pair(folder: Path) -> Pair:
+    """Return what ``cert.pem`` and ``key.pem`` hold.
+
+    Raises :class:`CertificateError` when one cannot be read, :class:`KeyFileError` when others can read the key.
+    """
+    return read_file(folder / CERTIFICATE), read_secret(folder / KEY)
+
+
+def parse_pair(folder: Path, pair: Pair, now_s: float) -> Identity:
+    """Return the identity in those files; raises as :func:`parse_identity` does."""
+    return parse_identity(*pair, where=(folder / CERTIFICATE, folder / KEY), now_s=now_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Whom a client believes, in PEM, and who it is, if anybody; as of one reading of the folder."""
+
+    authorities: bytes
+    own: Identity | None
+
+    def channel(self) -> grpc.ChannelCredentials:
+        """Return what gRPC takes."""
+        if self.own is None:
+            return grpc.ssl_channel_credentials(self.authorities)
+        return grpc.ssl_channel_credentials(self.authorities, self.own.key, self.own.chain)
+
+    def context(self) -> ssl.SSLContext:
+        """Return what HTTPS takes."""
+        context = client_context()
+        context.load_verify_locations(cadata=self.authorities.decode("ascii"))
+        if self.own is not None:
+            load_own(context, self.own)
+        return context
+
+
+class ClientTls:
+    """A folder of credentials, read again when it changes.
+
+    Raises :class:`CertificateError` or :class:`KeyFileError` when made of files that are missing or not good.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        now_s: Callable[[], float] = time.time,
+        every_s: float = LOOK_EVERY_S,
+    ) -> None:
+        def parse(held: tuple[bytes, Pair | None]) -> Credentials:
+            authorities, pair = held
+            parse_certificates(authorities, folder / CA, now_s())
+            own = None if pair is None else parse_pair(folder, pair, now_s())
+            return Credentials(authorities, own)
+
+        def read() -> tuple[bytes, Pair | None]:
+            alone = not ((folder / CERTIFICATE).exists() or (folder / KEY).exists())
+            return read_file(folder / CA), None if alone else read_pair(folder)
+
+        self._watched = Watched(f"credentials in {folder}", read, parse, every_s=every_s)
+
+    def credentials(self) -> Credentials:
+        """Return the newest good ones; the same object until the files change."""
+        return self._watched.get()
+
+
+def client_context() -> ssl.SSLContext:
+    """Return a context that verifies servers and their names, and knows no CA yet."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    return context
+
+
+def load_own(context: ssl.SSLContext, own: Identity) -> None:
+    """Have a context show a certificate."""
+    # It takes files alone: this one is in memory, so that what is shown is what was checked, and no key is copied.
+    with os.fdopen(os.memfd_create("identity"), "wb") as file:
+        file.write(own.chain + b"\n" + own.key)
+        file.flush()
+        context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
+
+
+def plain_target(target: str) -> str:
+    """Return the HOST:PORT of a server on this machine itself, for a connection without TLS.
+
+    Raises :class:`CertificateError` for any other.
+    """
+    found = _TARGET.fullmatch(target)
+    host = "127.0.0.1" if found and found[1] == "localhost" else found[1] if found else ""
+    if not found or not is_loopback(host.strip("[]")):
+        raise CertificateError(
+            "TLS_REQUIRED",
+            f"{target} is not this machine itself, and is spoken to over TLS only: give --tls DIR",
+        )
+    return f"{host}:{found[2]}"
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is an address of this machine itself that no other can reach; names are not looked up."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def open_channel(
+    target: str, credentials: Credentials | None, options: Sequence[tuple[str, int]]
+) -> grpc.Channel:
+    """Return a channel to a server: secured, or plain to this machine itself when there are no credentials.
+
+    Raises :class:`CertificateError` for a plain one to anywhere else.
+    """
+    if credentials is not None:
+        return grpc.secure_channel(target, credentials.channel(), options=options)
+    # A proxy would carry what is meant to stay here to wherever it pleases.
+    own = [*options, ("grpc.enable_http_proxy", 0)]
+    return grpc.insecure_channel(plain_target(target), options=own)
+
+
+def _open(
+    _context: click.Context, _parameter: click.Parameter, folder: Path | None
+) -> ClientTls | None:
+    return None if folder is None else ClientTls(folder)
+
+
+tls_option = click.option(
+    "--tls",
+    "tls",
+    type=click.Path(path_type=Path, file_okay=False),
+    callback=_open,
+    envvar="STILLWATCH_TLS",
+    show_envvar=True,
+    help=f"Folder of {CA}, {CERTIFICATE} and {KEY}; needed for any server that is not on this machine.",
+)

@@ -1,0 +1,480 @@
+"""A ledger that is reached over TLS: who gets in, who may call what, and certificates that change meanwhile."""
+
+import http.client
+import json
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Final
+
+import grpc
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from google.protobuf import descriptor_pb2
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+
+from ledger.guard import PERMISSIONS
+from ledger.service import SERVICE
+from statements.errors import SubmissionError
+from statements.ledger_client import LedgerClient, Receipt
+from statements.tls import ClientTls
+from tests.pki import Holder, alone, authority, put, write_folder
+from tests.unit.ledger.cast import Cast
+from tests.unit.ledger.process import LedgerProcess, found_log
+from tests.unit.ledger.rig import reason_of
+
+DEADLINE_S: Final = 10.0
+
+
+class City:
+    """A ledger that serves over TLS on loopback, its CA, and those of its clients."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.cast: Cast = found_log(place / "log")
+        self.operator = authority("operator")
+        self.aurora = authority("aurora")
+        self.holders = {
+            "aurora": self.aurora.issue("node 1"),
+            "auditor": alone("auditor"),
+            "probe": alone("probe"),
+            "nobody": alone("nobody"),
+        }
+        self.listed: dict[str, tuple[Holder, Sequence[str]]] = {
+            "aurora": (self.aurora, ["append"]),
+            "auditor": (self.holders["auditor"], ["read"]),
+            "probe": (self.holders["probe"], ["monitor"]),
+            "nobody": (self.holders["nobody"], []),
+        }
+        self.tls = place / "tls"
+        self.renew()
+        self.list_clients()
+        self.ledger = LedgerProcess(
+            place / "log", options=("--beat", "0.1", "--tls", str(self.tls))
+        ).start()
+        assert self.cast.party.place is None
+        with self.client("aurora") as client:
+            assert isinstance(client.append([self.cast.party.open()])[0], Receipt)
+
+    def renew(self) -> Holder:
+        """Give the ledger a new certificate."""
+        own = self.operator.issue("ledger", hosts=["127.0.0.1", "ledger.example"])
+        write_folder(self.tls, own)
+        return own
+
+    def list_clients(self, tiles: str = "clients", **change: tuple[Holder, Sequence[str]]) -> None:
+        write_folder(self.tls, clients=self.listed | change, tiles=tiles)
+
+    def folder(self, name: str, own: Holder | None, trusts: Holder | None = None) -> ClientTls:
+        folder = write_folder(self.place / f"of {name}", own, trusts=[trusts or self.operator])
+        return ClientTls(folder, every_s=0.0)
+
+    def client(self, name: str) -> LedgerClient:
+        return LedgerClient(self.ledger.grpc, self.folder(name, self.holders[name]))
+
+    def channel(self, own: Holder | None, trusts: Holder | None = None) -> grpc.Channel:
+        roots = (trusts or self.operator).cert_pem
+        return grpc.secure_channel(
+            self.ledger.grpc,
+            grpc.ssl_channel_credentials(roots, own.key_pem, own.cert_pem)
+            if own
+            else grpc.ssl_channel_credentials(roots),
+            options=[("grpc.use_local_subchannel_pool", 1)],
+        )
+
+    @property
+    def ports(self) -> tuple[int, int]:
+        """Those of gRPC and of the static files."""
+        grpc_port, http_port = (
+            int(one.rpartition(":")[2]) for one in (self.ledger.grpc, self.ledger.http)
+        )
+        return grpc_port, http_port
+
+    def shown(self, port: int | None = None) -> int:
+        """The serial number of the certificate that the ledger shows now."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(cadata=self.operator.cert_pem.decode())
+        address = ("127.0.0.1", port or self.ports[0])
+        with (
+            socket.create_connection(address, timeout=5) as plain,
+            context.wrap_socket(plain, server_hostname="ledger.example") as secured,
+        ):
+            der = secured.getpeercert(binary_form=True)
+        assert der is not None
+        return x509.load_der_x509_certificate(der).serial_number
+
+    def verify_serving(self) -> None:
+        """Refuse a ledger that does not log what an honest author says."""
+        assert self.ledger.alive, self.ledger.log.read_text()
+        with self.client("aurora") as client:
+            (receipt,) = client.append([self.cast.party.summary()])
+        assert isinstance(receipt, Receipt)
+
+    def told(self, reason: str) -> list[dict[str, str]]:
+        """What the ledger's log says with a reason."""
+        lines = self.ledger.log.read_text().splitlines()
+        rows = [json.loads(line) for line in lines if line.startswith("{")]
+        return [row for row in rows if row.get("reason") == reason]
+
+
+@pytest.fixture(scope="module")
+def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[City]:
+    made = City(tmp_path_factory.mktemp("city"))
+    yield made
+    try:
+        made.verify_serving()
+        assert made.ledger.stop() == 0
+        assert "Traceback" not in made.ledger.log.read_text()
+    finally:
+        made.ledger.end()
+
+
+@pytest.fixture(autouse=True)
+def as_before(city: City) -> Iterator[None]:
+    yield
+    city.list_clients()
+
+
+def call(channel: grpc.Channel, method: str) -> tuple[grpc.StatusCode, str]:
+    """Call any method with an empty message; return its status, and the reason in its details, if there is one."""
+    stream: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(method)
+    answers = stream(iter([b""]), timeout=DEADLINE_S)
+    try:
+        next(answers, None)
+    except grpc.RpcError as error:
+        code = error.code()
+        return code, reason_of(error) if error.trailing_metadata() else ""
+    answers.cancel()
+    return grpc.StatusCode.OK, ""
+
+
+def registered(channel: grpc.Channel) -> set[str]:
+    """Every method of every service, as the server itself tells it."""
+
+    def ask(
+        request: reflection_pb2.ServerReflectionRequest,
+    ) -> reflection_pb2.ServerReflectionResponse:
+        stream: grpc.StreamStreamMultiCallable[
+            reflection_pb2.ServerReflectionRequest, reflection_pb2.ServerReflectionResponse
+        ] = channel.stream_stream(
+            f"/{reflection.SERVICE_NAME}/ServerReflectionInfo",
+            reflection_pb2.ServerReflectionRequest.SerializeToString,
+            reflection_pb2.ServerReflectionResponse.FromString,
+        )
+        (answer,) = stream(iter([request]), timeout=DEADLINE_S)
+        return answer
+
+    found = set()
+    listed = ask(reflection_pb2.ServerReflectionRequest(list_services=""))
+    for service in listed.list_services_response.service:
+        request = reflection_pb2.ServerReflectionRequest(file_containing_symbol=service.name)
+        for data in ask(request).file_descriptor_response.file_descriptor_proto:
+            file = descriptor_pb2.FileDescriptorProto.FromString(data)
+            found |= {
+                f"/{file.package}.{one.name}/{method.name}"
+                for one in file.service
+                for method in one.method
+            }
+    return found
+
+
+def test_every_method_that_the_ledger_registers_has_a_row_and_is_refused_to_who_may_nothing(
+    city: City,
+) -> None:
+    with city.channel(city.holders["probe"]) as channel:
+        methods = registered(channel)
+    assert f"/{SERVICE}/Append" in methods
+    assert methods == set(PERMISSIONS)
+    with city.channel(city.holders["nobody"]) as channel:
+        for method in methods:
+            assert call(channel, method) == (grpc.StatusCode.PERMISSION_DENIED, "NOT_PERMITTED")
+
+
+@pytest.mark.parametrize(
+    ("name", "may"), [("aurora", "append"), ("auditor", "read"), ("probe", "monitor")]
+)
+def test_who_may_one_thing_may_call_what_takes_it_and_nothing_else(
+    city: City, name: str, may: str
+) -> None:
+    with city.channel(city.holders[name]) as channel:
+        refused = {
+            method
+            for method in PERMISSIONS
+            if call(channel, method)[0] is grpc.StatusCode.PERMISSION_DENIED
+        }
+    assert refused == {method for method, takes in PERMISSIONS.items() if may not in takes}
+
+
+def test_a_method_that_does_not_exist_is_nobodys(city: City) -> None:
+    with city.channel(city.holders["nobody"]) as channel:
+        assert call(channel, f"/{SERVICE}/Delete")[0] is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_strangers_do_not_even_get_a_connection(city: City) -> None:
+    unknown = authority("unknown")
+    strangers = {
+        "no certificate": None,
+        "of a CA that is not listed": unknown.issue("stranger"),
+        "of a CA that bears the name of a listed one": authority("aurora").issue("node 1"),
+        "alone": alone("stranger"),
+        "expired": city.aurora.issue("node 2", hours=(-2, -1)),
+        "not valid yet": city.aurora.issue("node 2", hours=(1, 2)),
+    }
+    for what, stranger in strangers.items():
+        with city.channel(stranger) as channel:
+            assert call(channel, f"/{SERVICE}/GetCheckpoint")[0] is grpc.StatusCode.UNAVAILABLE, (
+                what
+            )
+    city.verify_serving()
+
+
+def test_certificates_that_tls_takes_and_the_list_does_not_mean_are_refused(city: City) -> None:
+    below = city.aurora.issue("hall 2", ca=True)
+    through = below.issue("node 3")
+    chained = Holder(through.certificate, through.key)
+    rsa_node = city.aurora.issue("node 4", key=rsa.generate_private_key(65_537, 2_048))
+    by_no_ca = city.holders["auditor"].issue("stranger")
+    for stranger, chain in (
+        (by_no_ca, by_no_ca.cert_pem),
+        (chained, chained.cert_pem + below.cert_pem),
+        (rsa_node, rsa_node.cert_pem),
+    ):
+        credentials = grpc.ssl_channel_credentials(city.operator.cert_pem, stranger.key_pem, chain)
+        with grpc.secure_channel(city.ledger.grpc, credentials) as channel:
+            for method in PERMISSIONS:
+                assert call(channel, method) == (
+                    grpc.StatusCode.UNAUTHENTICATED,
+                    "UNKNOWN_CLIENT",
+                )
+
+
+def test_the_ledgers_client_says_what_is_wrong_with_a_ledger(city: City, tmp_path: Path) -> None:
+    other = city.folder("other", city.holders["aurora"], trusts=authority("another"))
+    with LedgerClient(city.ledger.grpc, other) as client:
+        with pytest.raises(SubmissionError, match="by a CA in") as refused:
+            client.checkpoint()
+        assert refused.value.reason == "SERVER_NOT_TRUSTED"
+    port = city.ports[0]
+    with LedgerClient(f"localhost:{port}", city.folder("aurora", city.holders["aurora"])) as client:
+        with pytest.raises(SubmissionError, match="for this name") as refused:
+            client.checkpoint()
+        assert refused.value.reason == "SERVER_NOT_TRUSTED"
+    with LedgerClient(city.ledger.grpc, city.folder("unknown", alone("unknown"))) as client:
+        with pytest.raises(SubmissionError, match="knows no such client") as refused:
+            client.checkpoint()
+        assert refused.value.reason == "UNAVAILABLE"
+    with city.client("probe") as client:
+        with pytest.raises(SubmissionError, match=r"'probe' may not.*NOT_PERMITTED") as refused:
+            client.append([city.cast.evaluator.open()])
+        assert refused.value.reason == "PERMISSION_DENIED"
+
+
+def test_a_ledger_whose_certificate_has_expired_is_not_believed(city: City) -> None:
+    stale = city.operator.issue("ledger", hosts=["127.0.0.1"], hours=(-2, -1))
+    server = grpc.server(ThreadPoolExecutor(1))
+    credentials = grpc.ssl_server_credentials([(stale.key_pem, stale.cert_pem)])
+    port = server.add_secure_port("127.0.0.1:0", credentials)
+    server.start()
+    try:
+        tls = city.folder("aurora", city.holders["aurora"])
+        with LedgerClient(f"127.0.0.1:{port}", tls) as client:
+            with pytest.raises(SubmissionError, match="expired") as refused:
+                client.checkpoint()
+            assert refused.value.reason == "SERVER_NOT_TRUSTED"
+    finally:
+        server.stop(0).wait()
+
+
+def test_plain_words_to_either_port_are_not_understood(city: City) -> None:
+    with LedgerClient(city.ledger.grpc) as client, pytest.raises(SubmissionError) as refused:
+        client.checkpoint()
+    assert refused.value.reason == "UNAVAILABLE"
+    for port in city.ports:
+        for words in (
+            b"GET /checkpoint HTTP/1.0\r\n\r\n",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            b"\x16\x03",
+        ):
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+                connection.sendall(words)
+                connection.shutdown(socket.SHUT_WR)
+                answer = connection.recv(65_536)
+                assert b"HTTP" not in answer
+                assert b"log.example" not in answer
+    city.verify_serving()
+
+
+def test_a_new_certificate_serves_new_connections_and_open_streams_go_on(city: City) -> None:
+    before = city.shown()
+    with city.client("aurora") as client:
+        assert isinstance(client.append([city.cast.party.summary()])[0], Receipt)
+        stream = client._stream
+        new = city.renew()
+        for port in city.ports:
+            await_true(lambda port=port: city.shown(port) != before)  # type: ignore[misc]
+            assert city.shown(port) == new.certificate.serial_number
+        assert isinstance(client.append([city.cast.party.summary()])[0], Receipt)
+        assert client._stream is stream, "the very stream that was open before"
+
+
+def test_a_bad_new_certificate_is_told_once_and_the_old_one_stays(city: City) -> None:
+    own = city.renew()
+    await_true(lambda: city.shown() == own.certificate.serial_number)
+    stale = city.operator.issue("ledger", hosts=["127.0.0.1"], hours=(-2, -1))
+    rsa_key = city.operator.issue("ledger", key=rsa.generate_private_key(65_537, 2_048))
+    bad: dict[str, Callable[[], None]] = {
+        "OTHER_KEY": lambda: put(city.tls / "cert.pem", city.operator.issue("x").cert_pem),
+        "EXPIRED": lambda: put(city.tls / "cert.pem", stale.cert_pem),
+        "NOT_P256": lambda: put(city.tls / "cert.pem", rsa_key.cert_pem),
+        "NOT_A_CERTIFICATE": lambda: put(city.tls / "cert.pem", b"half a certif"),
+        "KEY_READABLE": lambda: (city.tls / "key.pem").chmod(0o640),
+        "KEY_UNREADABLE": (city.tls / "key.pem").unlink,
+        "CERTIFICATE_UNREADABLE": (city.tls / "cert.pem").unlink,
+    }
+    for reason, spoil in bad.items():
+        spoil()
+        await_true(lambda reason=reason: bool(asked(city) and city.told(reason)))  # type: ignore[misc]
+        for port in city.ports:
+            assert city.shown(port) == own.certificate.serial_number
+        city.verify_serving()
+        write_folder(city.tls, own)
+        time.sleep(1.1)
+        assert asked(city)
+        assert len(city.told(reason)) == 1
+
+
+def test_a_list_of_clients_that_changes_holds_for_the_next_call(city: City) -> None:
+    newcomer = alone("newcomer")
+    with (
+        city.channel(newcomer) as stranger,
+        city.channel(city.holders["auditor"]) as channel,
+    ):
+        method = f"/{SERVICE}/GetCheckpoint"
+        assert call(channel, method)[0] is grpc.StatusCode.OK
+        city.list_clients(
+            auditor=(city.holders["auditor"], ["monitor"]), newcomer=(newcomer, ["read"])
+        )
+        denied = grpc.StatusCode.PERMISSION_DENIED
+        await_true(lambda: call(channel, method)[0] is denied)
+        await_true(lambda: call(stranger, method)[0] is grpc.StatusCode.OK)
+        listed = city.listed.pop("auditor")
+        city.list_clients()
+        unknown = (grpc.StatusCode.UNAUTHENTICATED, "UNKNOWN_CLIENT")
+        await_true(lambda: call(channel, method) == unknown)
+        city.listed["auditor"] = listed
+        put(city.tls / "clients.toml", b"[[clients]]\nname = 1")
+        await_true(lambda: bool(asked(city) and city.told("BAD_CLIENTS")))
+        assert call(channel, method) == unknown, "what was read before stays"
+
+
+def test_a_client_uses_a_new_certificate_of_its_own_for_its_next_call(city: City) -> None:
+    with city.client("aurora") as client:
+        client.checkpoint()
+        second = alone("second")
+        city.list_clients(aurora=(second, ["append", "read"]))
+        await_true(lambda: fails(client.checkpoint, SubmissionError))
+        city.folder("aurora", second)
+        await_true(lambda: not fails(client.checkpoint, SubmissionError))
+
+
+def test_a_thousand_connections_that_say_nothing_hold_up_nobody(city: City) -> None:
+    before = city.shown()
+    for port in city.ports:
+        with ExitStack() as held:
+            for number in range(1_000):
+                connection = held.enter_context(
+                    socket.create_connection(("127.0.0.1", port), timeout=5)
+                )
+                if number % 2:
+                    connection.sendall(b"\x16\x03\x01\x02\x00\x01\x00")  # a hello that never ends
+            time.sleep(1.2)
+            began = time.monotonic()
+            assert city.shown(port) == before
+            city.verify_serving()
+            assert read(city, city.holders["auditor"], "checkpoint")[0] == 200
+            assert time.monotonic() - began < 5
+
+
+def test_a_handshake_that_does_not_end_is_ended(city: City) -> None:
+    for port in city.ports:
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            began = time.monotonic()
+            connection.sendall(b"\x16\x03\x01\x02\x00")
+            with suppress(ConnectionResetError):
+                assert connection.recv(100) == b""
+            assert 5 < time.monotonic() - began < 15
+
+
+def read(city: City, own: Holder | None, path: str) -> tuple[int, bytes]:
+    """Get a static file as a client with that certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cadata=city.operator.cert_pem.decode())
+    if own is not None:
+        folder = write_folder(city.place / "reader", own)
+        context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    connection = http.client.HTTPSConnection("127.0.0.1", city.ports[1], timeout=5, context=context)
+    try:
+        connection.request("GET", f"/{path}")
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def test_static_files_are_for_clients_that_may_read(city: City) -> None:
+    assert city.ledger.http.startswith("https://")
+    await_true(lambda: read(city, city.holders["auditor"], "checkpoint")[0] == 200)
+    status, words = read(city, city.holders["aurora"], "checkpoint")
+    assert (status, b"[NOT_PERMITTED]" in words) == (403, True)
+    for stranger in (None, alone("stranger"), authority("aurora").issue("node 1")):
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            read(city, stranger, "checkpoint")
+
+
+def test_static_files_are_for_anybody_where_the_list_says_so(city: City) -> None:
+    city.list_clients(tiles="anybody")
+    await_true(lambda: not fails(lambda: read(city, None, "checkpoint"), OSError))
+    assert read(city, None, "checkpoint")[0] == 200
+    assert read(city, None, "private/note.key")[0] == 404
+    city.list_clients()
+    await_true(lambda: fails(lambda: read(city, None, "checkpoint"), OSError))
+
+
+def test_older_tls_is_refused(city: City) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cadata=city.operator.cert_pem.decode())
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    address = ("127.0.0.1", city.ports[1])
+    with socket.create_connection(address, timeout=5) as plain, pytest.raises(ssl.SSLError):
+        context.wrap_socket(plain, server_hostname="127.0.0.1")
+
+
+def asked(city: City) -> bool:
+    """Have the ledger look at its files: it does when somebody connects or calls."""
+    try:
+        city.shown()
+    except OSError:
+        return False
+    with city.channel(city.holders["probe"]) as channel:
+        call(channel, "/grpc.health.v1.Health/Check")
+    return True
+
+
+def fails(action: Callable[[], object], kind: type[Exception]) -> bool:
+    try:
+        action()
+    except kind:
+        return True
+    return False
+
+
+def await_true(condition: Callable[[], bool], within_s: float = 15.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
