@@ -10,12 +10,11 @@ both logged. Judged are:
 """
 
 from ledger.chains import Chains
-from ledger.keyring import Keyring, enrolled_digest
+from ledger.keyring import Keyring
 from ledger.refusal import Refusal
 from ledger.screening import Screened
-from protos.stillwatch.statement.v1 import identity_pb2
+from statements.errors import KeyLifeError
 from statements.kinds import Kind
-from statements.signing import key_digest
 
 
 def judge(one: Screened, chains: Chains, keyring: Keyring) -> Refusal | int | None:
@@ -64,8 +63,8 @@ def fork(sequence: int, wanted: int) -> Refusal:
 def _ended(one: Screened) -> Refusal:
     return Refusal(
         "REVOKED_KEY",
-        f"key {one.header.key_id.hex()} was rotated away or revoked: speak with the key that follows it; "
-        "a node without one is enrolled anew by its party, with a fresh key",
+        f"key {one.header.key_id.hex()} was replaced or revoked: speak with the key that follows it; where none does, "
+        "a node's party or a recovery key lets its author go on under a fresh one (stillwatch agent recover)",
     )
 
 
@@ -114,32 +113,10 @@ def _judge_place(one: Screened, chains: Chains) -> Refusal | int | None:
 
 def _refuse_deed(one: Screened, keyring: Keyring) -> Refusal | None:
     # 4. What it does.
-    header, content = one.header, one.content
-    if header.kind == Kind.TICK and header.author != keyring.ledger:
+    if one.header.kind == Kind.TICK and one.header.author != keyring.ledger:
         return Refusal("WRONG_AUTHOR", "only this ledger says the time of its log")
-    if isinstance(content, identity_pb2.Enrolment):
-        return _refuse_enrolment(enrolled_digest(content), header.author, keyring)
-    if isinstance(content, identity_pb2.Rotation):
-        if header.author in {ledger.key_id for ledger in keyring.pins.ledgers}:
-            return Refusal("WRONG_AUTHOR", "a ledger's key is what the agreement pins, for good")
-        if keyring.may_appear(key_digest(content.new_key)):
-            return Refusal(
-                "MALFORMED_BODY", "the rotation's new key is in use, or was: draw a fresh one"
-            )
-    if isinstance(content, identity_pb2.Revocation):
-        author = keyring.author_of(content.key_id)
-        if not keyring.enrolled_by(author, header.author):
-            return Refusal("WRONG_AUTHOR", "a party revokes the keys of nodes that it enrolled")
-    return None
-
-
-def _refuse_enrolment(node: bytes, author: bytes, keyring: Keyring) -> Refusal | None:
-    if not keyring.is_party(author):
-        return Refusal("BAD_ENROLMENT", "only a party of the agreement enrols nodes")
-    if node in keyring.pins.by_key:
-        return Refusal("BAD_ENROLMENT", "the agreement pins that key as somebody else's")
-    if keyring.author_of(node) != node:
-        return Refusal("BAD_ENROLMENT", "that key is the later key of another author")
-    if keyring.may_appear(node) and not keyring.speaks(node):
-        return Refusal("BAD_ENROLMENT", "that node's key was revoked: enrol it with a fresh key")
+    try:
+        keyring.judge(one.header, one.content)
+    except KeyLifeError as error:
+        return Refusal(error.reason, str(error))
     return None

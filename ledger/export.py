@@ -5,10 +5,10 @@ whose keys signed them:
 
 1. leaves 0 and 1: the agreement, and the ledger's opening;
 2. the opening of each chosen record's epoch;
-3. for an author that the agreement does not pin, the first enrolment of its key;
+3. for an author that the agreement does not pin, the enrolments of its key;
 4. revocations of the keys that signed the chosen records;
-5. of all these authors, parties included, the rotations that replaced their keys, and the openings of the epochs in
-   which any of this was said.
+5. of all these authors, parties included, the rotations that replaced their keys or were votes to do so, whoever said
+   them, and the openings of the epochs in which any of this was said.
 """
 
 from collections.abc import Iterable, Iterator
@@ -25,6 +25,7 @@ from statements.body import decode_body
 from statements.body_bundle import FOLDER, decode_body_bundle
 from statements.errors import BodyError, StatementError
 from statements.header import Header, decode_header
+from statements.key_lives import DEEDS
 from statements.kinds import Kind, parse_content
 from statements.offline_bundle import (
     RECORDS_LIMIT,
@@ -43,8 +44,6 @@ from tlog.selection import verify_selection
 from tlog.tile import WIDTH, bundles_of, decode_bundle
 
 _FOUNDING: Final = (0, 1)
-
-_DEEDS: Final = frozenset({Kind.ENROLMENT, Kind.ROTATION, Kind.REVOCATION})
 
 _Chain = tuple[bytes, bytes]
 """An author and an epoch."""
@@ -184,7 +183,7 @@ def _count(served: Served, selection: Selection) -> _Census:
             continue
         if header.kind == Kind.OPENING:
             census.openings.setdefault((header.author, header.epoch), index)
-        elif header.kind in _DEEDS:
+        elif header.kind in DEEDS:
             census.deeds.append((index, Kind(header.kind), (header.author, header.epoch)))
     return census
 
@@ -201,29 +200,38 @@ def _support(served: Served, census: _Census, pins: Pins) -> Iterable[int]:
     """Yield the indices of what shows whose keys signed the chosen records, and whether they had ended."""
     yield from (index for index in _FOUNDING if index < served.tree.size)
     chains = set(census.chains)
-    strangers = {author for author, _ in chains if author not in pins.by_key}
-    for index, kind, chain in census.deeds:
-        if kind is Kind.ROTATION or (kind is Kind.ENROLMENT and not strangers):
-            continue
-        named = _named_key(kind, served.body(index))
-        if named in (strangers if kind is Kind.ENROLMENT else census.keys):
-            strangers.discard(named)
-            chains.add(chain)
-            yield index
-    authors = {author for author, _ in chains}
-    for index, kind, chain in census.deeds:
-        if kind is Kind.ROTATION and chain[0] in authors:
-            chains.add(chain)
-            yield index
+    deeds = [
+        (index, kind, _named(kind, served.body(index)), chain)
+        for index, kind, chain in census.deeds
+    ]
+    told = {
+        index: chain
+        for index, kind, named, chain in deeds
+        if kind is Kind.REVOCATION and named in census.keys
+    }
+    authors: set[bytes] = set()
+    while authors != (authors := {author for author, _ in chains | set(told.values())}):
+        # Whoever said any of this may speak by what somebody else said.
+        enrolled = authors - pins.by_key.keys()
+        told |= {
+            index: chain
+            for index, kind, named, chain in deeds
+            if (kind is Kind.ENROLMENT and named in enrolled)
+            or (kind is Kind.ROTATION and (named or chain[0]) in authors)
+        }
+    chains |= set(told.values())
+    yield from told
     yield from (census.openings[chain] for chain in chains if chain in census.openings)
 
 
-def _named_key(kind: Kind, stored: bytes | None) -> bytes:
-    """Return the digest of the key that is enrolled or revoked; nothing's when the body is missing or is none."""
+def _named(kind: Kind, stored: bytes | None) -> bytes:
+    """Return whose key is enrolled or replaced, or which is revoked; nothing for one's own, or a body that is none."""
     try:
         content = parse_content(kind, decode_body(stored or b""))
     except BodyError:
         return b""
     if isinstance(content, identity_pb2.Enrolment):
         return key_digest(content.node_key)
+    if isinstance(content, identity_pb2.Rotation):
+        return content.author
     return content.key_id if isinstance(content, identity_pb2.Revocation) else b""

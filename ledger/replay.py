@@ -21,7 +21,15 @@ from statements.record import Record, decode_record
 from statements.signing import VerifyingKey, key_digest, statement_id
 
 _OF_BODIES = frozenset(
-    {"BODY_MISSING", "BODY_MISMATCH", "BODY_TOO_LARGE", "MALFORMED_BODY", "BAD_ENROLMENT"}
+    {
+        "BODY_MISSING",
+        "BODY_MISMATCH",
+        "BODY_TOO_LARGE",
+        "MALFORMED_BODY",
+        "BAD_ENROLMENT",
+        "BAD_ROTATION",
+        "BAD_REVOCATION",
+    }
 )
 _NO_RECORD = Record(b"", b"", 0)
 

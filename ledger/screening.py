@@ -80,7 +80,7 @@ def screen(
             if isinstance(one.content, identity_pb2.Enrolment):
                 enrolled.add(_enrolled_key(one, agreement))
             elif isinstance(one.content, identity_pb2.Rotation):
-                enrolled.add(_successor(one.content, parsed))
+                enrolled.add(_successor(one.content, parsed, agreement))
             elif isinstance(one.content, identity_pb2.Revocation):
                 _check_revocation(one.content)
         except Refused as refused:
@@ -177,11 +177,11 @@ def _enrolled_key(one: _Formed, agreement: bytes) -> bytes:
         raise Refused("BAD_ENROLMENT", str(error)) from None
 
 
-def _successor(message: identity_pb2.Rotation, header: Header) -> bytes:
+def _successor(message: identity_pb2.Rotation, header: Header, agreement: bytes) -> bytes:
     try:
-        return verify_rotation(message, header.author, header.key_id).key_id
-    except SignatureError as error:
-        raise Refused("MALFORMED_BODY", f"the rotation's new key: {error}") from None
+        return verify_rotation(message, header, agreement).key_id
+    except (BodyError, SignatureError) as error:
+        raise Refused("BAD_ROTATION", f"the rotation's new key: {error}") from None
 
 
 def _check_revocation(message: identity_pb2.Revocation) -> None:

@@ -11,6 +11,7 @@
     ├── KeyFileError      a key file is missing, readable by others, or not a key
     ├── CertificateError  a certificate is missing or not good, or a connection would be without one
     ├── PinsError         an agreement's root of trust does not parse
+    ├── KeyLifeError      somebody says about keys what is not theirs to say
     ├── FeatureError      a feature matrix has the wrong shape
     ├── OfflineBundleError  a file is no offline bundle, or cannot become one
     └── SubmissionError   a ledger could not be reached, or refused a statement
@@ -58,6 +59,10 @@ class CertificateError(StatementError):
 
 class PinsError(StatementError):
     """The root of trust in an agreement does not parse."""
+
+
+class KeyLifeError(StatementError):
+    """Somebody says about keys what is not theirs to say."""
 
 
 class FeatureError(StatementError):

@@ -33,11 +33,20 @@ class Role(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """A pinned key: its digest (SHA-256 of SPKI DER), whose it is, and in what role."""
+    """A pinned key: its digest (SHA-256 of SPKI DER), whose it is, in what role, and the digest of its recovery key."""
 
     role: Role
     id: str
     key_id: bytes
+    recovery: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PanelPin:
+    """Who rules on lost keys: for each pinned author the adjudicators, authors all, of whom ``quorum`` must agree."""
+
+    quorum: int
+    able: Mapping[bytes, frozenset[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +60,11 @@ class LedgerPin:
 
 @dataclass(frozen=True, slots=True)
 class Pins:
-    """The root of trust that an agreement's digest names."""
+    """The root of trust that an agreement's digest names.
+
+    ``by_key`` are the pins by the digests of their keys, ``by_recovery`` by those of their recovery keys, where they
+    have one.
+    """
 
     digest: bytes
     agreement_id: str
@@ -62,6 +75,8 @@ class Pins:
     late_grace_ms: int
     tick_ms: int
     disclosures: Disclosures = field(default_factory=Disclosures)
+    by_recovery: Mapping[bytes, Pin] = field(default_factory=dict)
+    panel: PanelPin | None = None
 
     @property
     def policy(self) -> Policy:
@@ -93,23 +108,25 @@ def read_pins(text: bytes) -> Pins:
     except (ValueError, RecursionError) as error:  # what is no text or no TOML, or absurdly deep
         raise PinsError("NOT_TOML", f"the agreement is not TOML: {error}") from None
     pins: dict[bytes, Pin] = {}
+    recoveries: dict[bytes, Pin] = {}
     for role in Role:
         for row in _rows(tree, role.value):
-            pin = Pin(
-                role,
-                _text(row, "origin" if role is Role.LEDGER else "id", role.value),
-                _key(row, role),
-            )
-            if pin.key_id in pins:
-                other = pins[pin.key_id]
-                raise PinsError(
-                    "KEY_PINNED_TWICE",
-                    f"{other.role.value} {other.id!r} and {role.value} {pin.id!r} share one key",
-                )
-            pins[pin.key_id] = pin
+            pin = _pin(row, role)
+            for key_id, table in ((pin.key_id, pins), (pin.recovery, recoveries)):
+                if key_id is None:
+                    continue
+                other = pins.get(key_id) or recoveries.get(key_id)
+                if other is not None:
+                    raise PinsError(
+                        "KEY_PINNED_TWICE",
+                        f"{other.role.value} {other.id!r} and {role.value} {pin.id!r} share one key",
+                    )
+                table[key_id] = pin
     ledgers = tuple(
         LedgerPin(
-            _text(row, "origin", "ledgers"), _text(row, "vkey", "ledgers"), _key(row, Role.LEDGER)
+            _text(row, "origin", "ledgers"),
+            _text(row, "vkey", "ledgers"),
+            _key(row, "key", Role.LEDGER),
         )
         for row in _rows(tree, "ledgers")
     )
@@ -131,7 +148,65 @@ def read_pins(text: bytes) -> Pins:
         late_grace_ms=_duration(windows, "late_grace"),
         tick_ms=_duration(windows, "tick"),
         disclosures=read_disclosures(tree),
+        by_recovery=recoveries,
+        panel=_panel(tree, pins),
     )
+
+
+def _pin(row: Mapping[str, object], role: Role) -> Pin:
+    name = _text(row, "origin" if role is Role.LEDGER else "id", role.value)
+    key_id = _key(row, "key", role)
+    if "recovery" not in row:
+        return Pin(role, name, key_id)
+    if role is Role.LEDGER:
+        raise PinsError(
+            "BAD_RECOVERY",
+            f"ledgers {name!r}: a ledger's key is what the agreement pins, for good: remove recovery",
+        )
+    return Pin(role, name, key_id, _key(row, "recovery", role))
+
+
+def _panel(tree: Mapping[str, object], pins: Mapping[bytes, Pin]) -> PanelPin | None:
+    """Return who rules on lost keys: nobody on its own, nor on one of a party with which it has a conflict."""
+    if "panel" not in tree:
+        return None
+    table = _table(tree, "panel")
+    quorum = table.get("quorum")
+    if type(quorum) is not int or quorum < 1:
+        raise PinsError("BAD_PANEL", "quorum in panel must be a whole number above 0")
+    known = {pin.id: pin.key_id for pin in pins.values() if pin.role is Role.ADJUDICATOR}
+    members: dict[str, bytes] = {}
+    for name in _names(table, "members", "panel"):
+        if name not in known:
+            raise PinsError("UNKNOWN_NAME", f"panel.members: {name!r} is not in adjudicators")
+        members[name] = known[name]
+    parted = {
+        (_text(row, "adjudicator", "panel.conflicts"), party)
+        for row in _rows(table, "conflicts")
+        for party in _names(row, "parties", "panel.conflicts")
+    }
+    measured = {
+        _text(row, "id", "meters"): str(row.get("party")) for row in _rows(tree, Role.METER.value)
+    }
+    able: dict[bytes, frozenset[bytes]] = {}
+    for author, pin in pins.items():
+        if pin.role is Role.LEDGER:
+            continue
+        party = measured[pin.id] if pin.role is Role.METER else pin.id
+        of_party = pin.role in {Role.METER, Role.PARTY}
+        able[author] = frozenset(
+            member
+            for name, member in members.items()
+            if member != author and not (of_party and (name, party) in parted)
+        )
+    return PanelPin(quorum, able)
+
+
+def _names(table: Mapping[str, object], key: str, where: str) -> list[str]:
+    names = table.get(key)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise PinsError("MISSING_VALUE", f"{key} in {where} must be a list of texts")
+    return names
 
 
 def _table(tree: Mapping[str, object], name: str) -> dict[str, object]:
@@ -155,11 +230,11 @@ def _text(table: Mapping[str, object], key: str, where: str) -> str:
     return value
 
 
-def _key(row: Mapping[str, object], role: Role) -> bytes:
-    found = _DIGEST.fullmatch(_text(row, "key", role.value))
+def _key(row: Mapping[str, object], name: str, role: Role) -> bytes:
+    found = _DIGEST.fullmatch(_text(row, name, role.value))
     if found is None:
         raise PinsError(
-            "BAD_KEY_DIGEST", f"key in {role.value} must be sha256: and 64 hexadecimal digits"
+            "BAD_KEY_DIGEST", f"{name} in {role.value} must be sha256: and 64 hexadecimal digits"
         )
     return bytes.fromhex(found[1])
 

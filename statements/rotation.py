@@ -1,16 +1,18 @@
 """Rotation and revocation: what ends a key's life, in a form that every reader accepts.
 
-A rotation is signed by both keys: the header by the one that goes, the proof within by the one that comes. The author
-stays the digest of its first key, and goes on in a new epoch.
+A rotation is signed by two keys: the header by the one that may say so, the proof within by the one that comes. The
+author stays the digest of its first key, and goes on in a new epoch. Who may say so is :mod:`statements.key_lives`'.
 """
 
 import hashlib
 
 from protos.stillwatch.statement.v1 import identity_pb2
 from statements.errors import BodyError
+from statements.header import Header
 from statements.signing import SigningKey, VerifyingKey, verify_signature
 
 POSSESSION_DOMAIN = b"stillwatch rotation v1\n"
+RECOVERY_DOMAIN = b"stillwatch recovery v1\n"
 _DIGEST_LENGTH = 32
 
 
@@ -22,6 +24,14 @@ def rotation_digest(author: bytes, key_id: bytes) -> bytes:
     return hashlib.sha256(POSSESSION_DOMAIN + author + key_id).digest()
 
 
+def recovery_digest(agreement: bytes, author: bytes) -> bytes:
+    """Return the digest that a new key signs to take over where the author's key is lost; 32 bytes.
+
+    ``agreement`` is the digest of the agreement's bytes. Which key goes is not named: a thief may rotate it meanwhile.
+    """
+    return hashlib.sha256(RECOVERY_DOMAIN + agreement + author).digest()
+
+
 def rotation(new: SigningKey, author: bytes, key_id: bytes) -> identity_pb2.Rotation:
     """Return what the key of digest ``key_id`` says so that its author goes on under ``new``."""
     return identity_pb2.Rotation(
@@ -29,13 +39,39 @@ def rotation(new: SigningKey, author: bytes, key_id: bytes) -> identity_pb2.Rota
     )
 
 
-def verify_rotation(message: identity_pb2.Rotation, author: bytes, key_id: bytes) -> VerifyingKey:
-    """Return the new key, once it has proved that its holder takes over that author from that key.
+def recovery(
+    new: SigningKey, author: bytes, agreement: bytes, reason: str | None = None
+) -> identity_pb2.Rotation:
+    """Return what somebody else says so that an author whose key is lost or stolen goes on under ``new``."""
+    return identity_pb2.Rotation(
+        new_key=new.spki,
+        possession=new.sign(recovery_digest(agreement, author)),
+        author=author,
+        reason=reason,
+    )
 
-    Raises :class:`SignatureError` when the bytes are no key, or the proof is not by it.
+
+def replaced_author(message: identity_pb2.Rotation, header: Header) -> bytes:
+    """Return whose key a rotation replaces."""
+    return message.author if message.HasField("author") else header.author
+
+
+def verify_rotation(
+    message: identity_pb2.Rotation, header: Header, agreement: bytes
+) -> VerifyingKey:
+    """Return the new key, once it has proved that its holder takes over that author.
+
+    ``header`` is that of the statement which says so, ``agreement`` the digest of the agreement's bytes. Whether its
+    author may say so is the caller's to check. Raises :class:`BodyError` when the author named is none, and
+    :class:`SignatureError` when the bytes are no key, or the proof is not by it.
     """
+    digest = rotation_digest(header.author, header.key_id)
+    if message.HasField("author"):
+        if len(message.author) != _DIGEST_LENGTH:
+            raise BodyError("MALFORMED_BODY", "a rotation names its author by 32 bytes")
+        digest = recovery_digest(agreement, message.author)
     key = VerifyingKey.from_spki(message.new_key)
-    verify_signature(key, rotation_digest(author, key_id), message.possession)
+    verify_signature(key, digest, message.possession)
     return key
 
 

@@ -23,7 +23,8 @@ from statements.body import BODY_LIMIT, body_digest
 from statements.header import Header, decode_header, encode_header
 from statements.kinds import Kind
 from statements.ledger_client import LedgerClient, Receipt
-from statements.signing import ORDER, statement_id
+from statements.rotation import recovery
+from statements.signing import ORDER, SigningKey, statement_id
 from tests.unit.ledger.cast import Person, wire
 from tests.unit.ledger.process import LedgerProcess, found_log, stillwatch
 from tests.unit.ledger.rig import faulted, reason_of, reasons
@@ -207,6 +208,7 @@ def test_statements_that_no_version_or_nobody_but_others_may_say(
         "BODY_MISSING": wire(speaker.say(governance_pb2.Fact()), withheld=True),
         "MALFORMED_BODY": with_body(speaker, speaker.say(governance_pb2.Fact()), b"\xff"),
         "BAD_ENROLMENT": wire(speaker.say(town.cast.enrolment(town.cast.person()))),
+        "BAD_ROTATION": wire(speaker.say(recovery(SigningKey.generate(), other, bytes(32)))),
     }
     assert reasons(town.send(*sent.values())) == list(sent)
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from statements.pins import Role
 from tlog.errors import NoteError, PolicyError
 from tlog.note import Verifier
 from tlog.policy import verify_intersection
@@ -42,6 +43,7 @@ def check_agreement(agreement: Agreement, chips: ChipTable) -> tuple[Remark, ...
         *_witnessed(agreement),
         *_keyed(agreement),
         *_rulable(agreement),
+        *_recoverable(agreement),
         *_independent(agreement),
         *_affiliated(agreement),
         *_sealed(agreement),
@@ -201,6 +203,34 @@ def _rulable(agreement: Agreement) -> Iterator[Remark]:
             "LIFT_OVER_FINDINGS",
             "lift.requires_rulings",
             "the pause may lift while findings are open",
+        )
+
+
+def _recoverable(agreement: Agreement) -> Iterator[Remark]:
+    """Who loses more than a key with its key?"""
+    panel = agreement.pins.panel
+    bare = [
+        pin
+        for pin in agreement.pins.by_key.values()
+        if pin.role is not Role.LEDGER and pin.recovery is None
+    ]
+    ruled: list[str] = []
+    for pin in bare:
+        if panel is not None and len(panel.able[pin.key_id]) >= panel.quorum:
+            ruled.append(pin.id)
+            continue
+        yield Remark(
+            Level.WARNING,
+            "IRREPLACEABLE_KEY",
+            f"{pin.role.value}.{pin.id}.recovery",
+            f"if {pin.id} loses its key, nobody can replace it: name a recovery key",
+        )
+    if ruled:
+        yield Remark(
+            Level.NOTE,
+            "NO_RECOVERY_KEY",
+            "recovery",
+            f"a lost key of {', '.join(ruled)} is replaced by a ruling alone: name recovery keys, and keep them apart",
         )
 
 

@@ -34,11 +34,12 @@ def pin(
     ledgers: Sequence[LedgerEntry],
     overrides: Mapping[str, str],
     rehearsal: bool,
+    recovery_keys: Mapping[str, Mapping[str, str]] | None = None,
 ) -> str:
     """Return an agreement with other keys, logs and terms.
 
     ``keys`` maps a table (``parties``, ``evaluators``, ``adjudicators``, ``verifiers``, ``meters``) to ids to key
-    digests.
+    digests; ``recovery_keys`` likewise. Who gets another key keeps no recovery key of the one before.
     ``overrides`` maps a dotted place to the value there, written as TOML, or a bare text: ``stages.notice`` to
     ``"60 s"``, ``parties.aurora.declared_h100e`` to ``"512 H100e"``, ``obligations.training-cap.aspirational`` to
     ``"true"``. Rows are named by their id. The place of a party's ``id`` renames it, and every mention in
@@ -52,7 +53,12 @@ def pin(
         if table not in _TABLES:
             raise AgreementError("UNKNOWN_PLACE", f"keys go to {', '.join(_TABLES)}, not {table!r}")
         for name, digest in entries.items():
-            _row(tree.get(table), name, table)["key"] = digest
+            row = _row(tree.get(table), name, table)
+            row["key"] = digest
+            row.pop("recovery", None)
+    for table, entries in (recovery_keys or {}).items():
+        for name, digest in entries.items():
+            _row(tree.get(table), name, table)["recovery"] = digest
     if ledgers:
         tree["ledgers"] = [dict(ledger) for ledger in ledgers]
     # Renames go last, so that every other place is named as the given text names it.

@@ -67,6 +67,7 @@ class PartyTable(Table):
     id: Id
     name: Line
     key: Key
+    recovery: Key | None = None
     jurisdiction: Line
     declared_h100e: str
     affiliates: list[Line] = []
@@ -78,6 +79,7 @@ class SignerTable(Table):
 
     id: Id
     key: Key
+    recovery: Key | None = None
     name: Line | None = None
 
 
@@ -86,6 +88,7 @@ class MeterTable(Table):
 
     id: Id
     key: Key
+    recovery: Key | None = None
     name: Line | None = None
     party: Id
     sites: Annotated[list[Line], Field(min_length=1, max_length=100)]

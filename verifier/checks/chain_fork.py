@@ -2,7 +2,8 @@
 
 Two headers for one place of a chain; a header that follows another past than the one logged; or a header of an epoch
 whose successor its author had already seen in the log. Both headers are signed, and are the proof. The branch that was
-logged first is what counts; it is contested until the key is rotated: in every period until then there is doubt.
+logged first is what counts; it is contested until the key is replaced or revoked: in every period until then there is
+doubt.
 """
 
 from collections.abc import Iterator
@@ -58,7 +59,7 @@ def _find(case: PartyCase) -> Iterator[Finding]:
             from_ms=case.period[0],
             to_ms=case.period[1],
             summary="its key contradicted itself before, and was still the one that it spoke with: somebody else may "
-            "hold it too; what it says decides nothing until it is rotated",
+            "hold it too; what it says decides nothing until it is replaced",
             evidence=cite(case.evidence, fork.rows),
         )
 
@@ -78,7 +79,7 @@ def _is_contested(case: PartyCase, fork: Fork) -> bool:
 
 CHECK = Check(
     id="chain_fork",
-    version=2,
+    version=3,
     cls=CheckClass.EXACT,
     looks_for="two statements of one key that contradict each other, and a key that did and speaks on",
     cites="both statements",

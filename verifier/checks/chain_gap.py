@@ -42,7 +42,7 @@ def _find(case: PartyCase) -> Iterator[Finding]:
 
 CHECK = Check(
     id="chain_gap",
-    version=2,
+    version=3,
     cls=CheckClass.EXACT,
     looks_for="statements that were said, and are not in the log",
     cites="the first statement after the hole",

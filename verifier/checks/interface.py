@@ -123,10 +123,14 @@ class PartyCase:
             node.node_id: f"node {node.name} ({node.node_id.hex()[:12]})"
             for node in self.windows.nodes
         }
-        object.__setattr__(self, "names", {self.party.key: f"party {self.party.id}", **nodes})
+        names = {self.party.key: f"party {self.party.id}", **nodes}
+        recovery = self.agreement.pins.by_key[self.party.key].recovery
+        if recovery is not None:
+            names[recovery] = f"recovery key of party {self.party.id}"
+        object.__setattr__(self, "names", names)
 
     def authors(self) -> AbstractSet[bytes]:
-        """Return those who speak for the party: its own key and its nodes."""
+        """Return those who speak for the party: its own key, the recovery key behind it, and its nodes."""
         return self.names.keys()
 
     def name(self, author: bytes) -> str:

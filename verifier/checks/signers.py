@@ -22,9 +22,14 @@ from verifier.checks.interface import (
 def _find(case: LedgerCase) -> Iterator[Finding]:
     evidence = case.evidence
     records, chains = evidence.records, evidence.chains
+    pins = case.agreement.pins
     signers = {
         pin.key_id: f"{pin.role.value} {pin.id}"
-        for pin in case.agreement.pins.by_key.values()
+        for pin in pins.by_key.values()
+        if pin.role is not Role.PARTY
+    } | {
+        key_id: f"recovery key of {pin.role.value} {pin.id}"
+        for key_id, pin in pins.by_recovery.items()
         if pin.role is not Role.PARTY
     }
     told: list[tuple[bytes, tuple[int, ...], Severity, str]] = [
@@ -44,6 +49,15 @@ def _find(case: LedgerCase) -> Iterator[Finding]:
             f"{fork.what.value}; the branch logged first is what counts",
         )
         for fork in chains.forks
+    ]
+    told += [
+        (
+            one.author,
+            (one.row,),
+            Severity.NOTE,
+            "its key was replaced there, as lost or stolen; what the former key said before that stands",
+        )
+        for one in evidence.replacements
     ]
     for author, rows, severity, words in told:
         if author not in signers:
@@ -66,9 +80,10 @@ def _find(case: LedgerCase) -> Iterator[Finding]:
 
 CHECK = LedgerCheck(
     id="signers",
-    version=1,
+    version=2,
     cls=CheckClass.EXACT,
-    looks_for="statements of signers who are no party that are missing from the log, or contradict each other",
+    looks_for="statements of signers who are no party that are missing from the log, or contradict each other; their "
+    "keys that were replaced as lost",
     cites="the statement after the hole, or both statements",
     argument="an honest ledger answers a hole with the number it wants, and drops nothing; only a key's holder can "
     "contradict itself",

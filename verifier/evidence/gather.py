@@ -22,17 +22,17 @@ from protos.stillwatch.statement.v1 import (
     log_pb2,
 )
 from statements.body import decode_body, verify_stored
-from statements.enrolment import verify_enrolment
-from statements.errors import BodyError, SealError, SignatureError
+from statements.errors import BodyError, KeyLifeError, SealError, SignatureError
+from statements.key_lives import Deed
 from statements.kinds import PUBLIC, SEALABLE, Kind, parse_content
 from statements.log_trust import LogTrust
-from statements.pins import LedgerPin, Pin, Pins, Role, agreement_digest
+from statements.pins import LedgerPin, Pin, Pins, agreement_digest
 from statements.sealing import ReadingKey
 from statements.signing import VerifyingKey, key_digest, verify_signature
 from verifier.agreement.model import Agreement
 from verifier.evidence.chains import Chains, LiveKey, follow_chains
 from verifier.evidence.errors import EvidenceError, UnreadError
-from verifier.evidence.keys import KeyLives, Places
+from verifier.evidence.keys import LoggedKeys, Places, Replacement
 from verifier.evidence.opening import Opener, Unread
 from verifier.evidence.records import Bools, Records, read_records
 from verifier.evidence.statement import (
@@ -61,7 +61,8 @@ class Evidence:
 
     ``said`` are the statements of those whom the agreement pins, in log order; ``nodes``, ``openings`` and
     ``inventories`` what parties and nodes said of nodes. Summaries stay in ``records``: those that
-    ``chains.authentic`` names. ``keys`` are those that ever could speak, by digest. ``faults`` are the ledger's.
+    ``chains.authentic`` names. ``keys`` are those that ever could speak, by digest, ``replacements`` the lost ones that
+    somebody else replaced. ``faults`` are the ledger's.
     ``opener`` opens what is sealed, as far as the audit holds keys; ``unread`` are statements other than summaries
     that it did not open.
     """
@@ -75,6 +76,7 @@ class Evidence:
     openings: tuple[NodeOpening, ...]
     inventories: tuple[NodeInventory, ...]
     keys: Mapping[bytes, LiveKey] = field(repr=False)
+    replacements: tuple[Replacement, ...]
     faults: tuple[Fault, ...]
     opener: Opener = field(repr=False)
     unread: tuple[Unread, ...]
@@ -123,7 +125,8 @@ class _Gatherer:
         self.ledger: LedgerPin = pins.ledger(prefix.origin)
         self.trust = LogTrust.of(pins, self.ledger)
         self.records = read_records(prefix.entries)
-        self.keys: dict[bytes, LiveKey] = {}
+        self.lives = LoggedKeys(pins)
+        self.keys = self.lives.by_digest
         self.enrolled: dict[tuple[bytes, str], EnrolledNode] = {}
         self.verified: Bools = np.zeros(len(self.records), dtype=np.bool_)
         self.places = Places(self.records)
@@ -157,6 +160,7 @@ class _Gatherer:
                 for one in self.spoken
                 if isinstance(one.message, identity_pb2.Opening)
                 and one.author not in self.pins.by_key
+                and one.author not in self.pins.by_recovery
             ),
             inventories=tuple(
                 NodeInventory(
@@ -166,6 +170,7 @@ class _Gatherer:
                 if isinstance(one.message, inventory_pb2.Inventory)
             ),
             keys=self.keys,
+            replacements=tuple(self.lives.replacements),
             faults=tuple(sorted(self.faults, key=lambda fault: fault.index)),
             opener=self.opener,
             unread=tuple(self.unread),
@@ -242,10 +247,8 @@ class _Gatherer:
             return
         if live is not None and self.places.is_taken(row, self.keys):
             pass  # logged second for its place: it proves a fork, and does nothing to keys
-        elif isinstance(content, identity_pb2.Enrolment):
-            self._enrol(row, author, content)
-        elif isinstance(content, identity_pb2.Rotation | identity_pb2.Revocation):
-            self._end_key(row, content)
+        elif isinstance(content, Deed) or author in self.pins.by_recovery:
+            self._heed(row, content)
         elif isinstance(content, identity_pb2.ContentKey):
             self.opener.hear(row, author, content)
         self.spoken.append(_Spoken(row, Kind(int(self.records.kind[row])), author, content))
@@ -265,30 +268,28 @@ class _Gatherer:
         return True
 
     def _show_key(self, row: int, author: bytes, opening: identity_pb2.Opening) -> None:
-        if author in self.keys or author not in self.pins.by_key:
-            return
-        if key_digest(opening.key) != author:
+        pinned = author in self.pins.by_key or author in self.pins.by_recovery
+        if author in self.keys or not pinned or key_digest(opening.key) != author:
             return
         try:
-            self.keys[author] = LiveKey(VerifyingKey.from_spki(opening.key), author, -1)
+            self.lives.show(VerifyingKey.from_spki(opening.key))
         except SignatureError as error:
             self._fault("MALFORMED_BODY", row, f"the opening's key: {error}")
 
-    def _enrol(self, row: int, author: bytes, enrolment: identity_pb2.Enrolment) -> None:
-        party = self.pins.by_key.get(author)
-        if party is None or party.role is not Role.PARTY:
-            self._fault("BAD_ENROLMENT", row, "a node is enrolled by somebody who is no party")
-            return
+    def _heed(self, row: int, deed: Message) -> None:
+        header, index = self.records.header(row), int(self.records.index[row])
         try:
-            key = verify_enrolment(enrolment, author, self.pins.digest)
-        except (BodyError, SignatureError) as error:
-            self._fault("BAD_ENROLMENT", row, str(error))
+            key = self.lives.heed(header, row, index, deed)
+        except (BodyError, SignatureError, KeyLifeError) as error:
+            self._fault(error.reason, row, str(error))
             return
-        if key.key_id in self.pins.by_key:
-            self._fault("BAD_ENROLMENT", row, "a node's key is pinned as somebody else's")
-            return
+        if isinstance(deed, identity_pb2.Enrolment) and key is not None:
+            self._enrol(row, self.pins.by_key[header.author], key, deed)
+
+    def _enrol(
+        self, row: int, party: Pin, key: VerifyingKey, enrolment: identity_pb2.Enrolment
+    ) -> None:
         index = int(self.records.index[row])
-        self.keys.setdefault(key.key_id, LiveKey(key, key.key_id, index))
         from_ms = enrolment.accounted_from if enrolment.HasField("accounted_from") else None
         model = enrolment.chip_model if enrolment.HasField("chip_model") else None
         fresh = EnrolledNode(
@@ -304,17 +305,6 @@ class _Gatherer:
         )
         known = self.enrolled.get((key.key_id, party.id))
         self.enrolled[key.key_id, party.id] = fresh if known is None else _merged(known, fresh)
-
-    def _end_key(self, row: int, message: identity_pb2.Rotation | identity_pb2.Revocation) -> None:
-        header, index = self.records.header(row), int(self.records.index[row])
-        lives = KeyLives(self.keys, self.pins, self.enrolled)
-        try:
-            if isinstance(message, identity_pb2.Rotation):
-                lives.rotate(header, index, message)
-            else:
-                lives.revoke(header, index, message)
-        except (BodyError, SignatureError) as error:
-            self._fault(error.reason, row, str(error))
 
     def _time(self) -> LogTime:
         ticks: list[Tick] = []

@@ -1,70 +1,85 @@
-"""The lives of keys: what rotations and revocations in a log do to them. Pure.
+"""The lives of keys as an auditor reads them: from which index each may speak, and until which. Pure.
 
-Both take effect at the index at which they are logged. What they say is verified again, and what breaks a rule does
-nothing: a ledger can neither give an author a key nor take one away.
+The rule is :mod:`statements.key_lives`', which ledgers follow as well. What is said is verified again, and what breaks
+a rule does nothing: a ledger can neither give an author a key nor take one away.
 """
 
-from collections.abc import Collection, Mapping, MutableMapping
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from google.protobuf.message import Message
 
 from protos.stillwatch.statement.v1 import identity_pb2
-from statements.errors import BodyError, SignatureError
+from statements.enrolment import verify_enrolment
+from statements.errors import SignatureError
 from statements.header import Header
-from statements.pins import Pins, Role
-from statements.rotation import verify_revocation, verify_rotation
-from statements.signing import verify_signature
-from verifier.evidence.chains import LiveKey
+from statements.key_lives import Deed, KeyLives
+from statements.pins import Pins
+from statements.rotation import replaced_author, verify_revocation, verify_rotation
+from statements.signing import VerifyingKey, verify_signature
+from verifier.evidence.chains import FOREVER, LiveKey
 from verifier.evidence.records import Records
 
 
-class KeyLives:
-    """The keys of a log, by digest, as its statements change them. ``enrolled`` holds (node, party) pairs."""
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """An author whose key was replaced by somebody else's word: its row, the author, and who said so, an author too."""
 
-    def __init__(
-        self,
-        keys: MutableMapping[bytes, LiveKey],
-        pins: Pins,
-        enrolled: Collection[tuple[bytes, str]],
-    ) -> None:
-        self._keys = keys
+    row: int
+    author: bytes
+    by: bytes
+
+
+class LoggedKeys:
+    """The keys of a log, by digest, as its statements change them."""
+
+    def __init__(self, pins: Pins) -> None:
         self._pins = pins
-        self._enrolled = enrolled
+        self._lives = KeyLives(pins)
+        self._ended: dict[bytes, int] = {}
+        self.by_digest: dict[bytes, LiveKey] = {}
+        self.replacements: list[Replacement] = []
 
-    def rotate(self, header: Header, index: int, message: identity_pb2.Rotation) -> None:
-        """Let an author go on under a new key.
+    def show(self, key: VerifyingKey) -> None:
+        """Take up a pinned key that its opening showed."""
+        if self._lives.may_appear(key.key_id) and key.key_id not in self.by_digest:
+            until = self._ended.get(key.key_id, FOREVER)
+            self.by_digest[key.key_id] = LiveKey(key, key.key_id, -1, until)
 
-        Raises :class:`BodyError` or :class:`SignatureError` when the new key is no key, did not agree, or may speak
-        for somebody already.
+    def heed(self, header: Header, row: int, index: int, deed: Message) -> VerifyingKey | None:
+        """Do what a statement of a live key says about keys, and return the key that it shows, if it shows one.
+
+        Raises :class:`BodyError`, :class:`SignatureError` or :class:`KeyLifeError` when it breaks a rule.
         """
-        if header.author in {ledger.key_id for ledger in self._pins.ledgers}:
-            raise BodyError("BAD_ROTATION", "a ledger rotates the key that the agreement pins")
-        new = verify_rotation(message, header.author, header.key_id)
-        if new.key_id in self._keys or new.key_id in self._pins.by_key:
-            raise BodyError("BAD_ROTATION", "a rotation's new key is one that could speak already")
-        self._keys[new.key_id] = LiveKey(new, header.author, index)
-        self._end(header.key_id, index)
+        self._lives.judge(header, deed)
+        if not isinstance(deed, Deed):
+            return None
+        key = _verify(deed, header, self._pins.digest)
+        change = self._lives.apply(header, deed)
+        if change.began is not None and key is not None:
+            author = self._lives.author_of(key.key_id)
+            self.by_digest[key.key_id] = LiveKey(key, author, index)
+            if isinstance(deed, identity_pb2.Rotation) and deed.HasField("author"):
+                self.replacements.append(
+                    Replacement(row, replaced_author(deed, header), header.author)
+                )
+        for key_id in change.ended:
+            self._ended[key_id] = index
+            live = self.by_digest.get(key_id)
+            if live is not None:
+                self.by_digest[key_id] = replace(live, until_index=index)
+        return key
 
-    def revoke(self, header: Header, index: int, message: identity_pb2.Revocation) -> None:
-        """End a key's life; raises :class:`BodyError` when whoever says so is not the party that enrolled its node."""
-        verify_revocation(message)
-        live, pin = self._keys.get(message.key_id), self._pins.by_key.get(header.author)
-        if (
-            live is None
-            or pin is None
-            or pin.role is not Role.PARTY
-            or (live.author, pin.id) not in self._enrolled
-        ):
-            raise BodyError(
-                "BAD_REVOCATION", "a key is revoked by somebody who did not enrol its node"
-            )
-        self._end(message.key_id, index)
 
-    def _end(self, key_id: bytes, index: int) -> None:
-        live = self._keys[key_id]
-        self._keys[key_id] = replace(live, until_index=min(live.until_index, index))
+def _verify(deed: Deed, header: Header, agreement: bytes) -> VerifyingKey | None:
+    if isinstance(deed, identity_pb2.Enrolment):
+        return verify_enrolment(deed, header.author, agreement)
+    if isinstance(deed, identity_pb2.Rotation):
+        return verify_rotation(deed, header, agreement)
+    verify_revocation(deed)
+    return None
 
 
 class Places:

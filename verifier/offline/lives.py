@@ -1,32 +1,20 @@
 """By whose word authors may speak: the agreement pins a key, a party enrols it, a key that lives names the next.
 
-Keys live from the index at which that is said until another says that they end, as in an audit: what breaks a rule does
-nothing, and is noted.
+Keys live from the index at which that is said until another says that they end, by the one rule that ledgers and audits
+follow (:mod:`statements.key_lives`): what breaks it does nothing, and is noted.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-from google.protobuf.message import Message
 
 from protos.stillwatch.statement.v1 import identity_pb2
 from statements.enrolment import verify_enrolment
 from statements.errors import StatementError
+from statements.key_lives import Deed, KeyLives
 from statements.kinds import Kind
-from statements.pins import Pins, Role
+from statements.pins import Pins
 from statements.rotation import verify_revocation, verify_rotation
-from verifier.errors import VerifierError
 from verifier.offline.outcome import Outcome
 from verifier.offline.said import Said, shown_deed
-
-
-@dataclass(slots=True)
-class _Life:
-    """For whom a key speaks, by whose word, and the index at which it ended."""
-
-    author: bytes
-    word: str
-    ended: int | None = None
 
 
 def find_heard(outcome: Outcome, signed: Sequence[Said], pins: Pins, ledger: bytes) -> list[Said]:
@@ -45,9 +33,9 @@ def find_heard(outcome: Outcome, signed: Sequence[Said], pins: Pins, ledger: byt
             said.index,
         )
     authors = {
-        (said.header.author, lives.by_key[said.header.key_id].word)
+        (said.header.author, lives.word(said.header.author))
         for said in heard
-        if said.header.key_id in lives.by_key
+        if lives.rule.may_appear(said.header.key_id)
     }
     if authors:
         words = sorted({word for _, word in authors})
@@ -62,24 +50,32 @@ class _Lives:
     def __init__(self, pins: Pins, ledger: bytes) -> None:
         self._pins = pins
         self._ledger = ledger
-        self._parties: set[tuple[bytes, bytes]] = set()
-        self.by_key = {key: _Life(key, "pinned by the agreement") for key in pins.by_key}
+        self.rule = KeyLives(pins)
+        self._enrolled: dict[bytes, str] = {}
+        self._ended: dict[bytes, int] = {}
         self._places: set[tuple[bytes, bytes, int]] = set()
         self.unknown: dict[tuple[bytes, bytes], Said] = {}
+
+    def word(self, author: bytes) -> str:
+        """Return by whose word an author speaks."""
+        if author in self._pins.by_key:
+            return "pinned by the agreement"
+        if author in self._pins.by_recovery:
+            return "pinned as recovery keys"
+        return f"enrolled by {self._enrolled[author]}"
 
     def hears(self, outcome: Outcome, said: Said) -> bool:
         """Return whether a record is its author's word; what it says about keys is heeded."""
         header = said.header
-        life = self.by_key.get(header.key_id)
-        if life is None:
+        if not self.rule.may_appear(header.key_id):
             self.unknown.setdefault((header.key_id, header.author), said)
             return header.author == header.key_id
-        if life.author != header.author:
+        if self.rule.author_of(header.key_id) != header.author:
             words = "it is said in the name of an author who does not hold the key"
             outcome.refute("WRONG_AUTHOR", words, said.index)
             return False
-        if life.ended is not None:
-            words = f"its key ended at record {life.ended}: rotated away or revoked"
+        if not self.rule.is_live(header.key_id):
+            words = f"its key ended at record {self._ended[header.key_id]}: replaced or revoked"
             outcome.refute("REVOKED_KEY", words, said.index)
             return False
         if header.kind == Kind.TICK and header.author != self._ledger:
@@ -89,45 +85,28 @@ class _Lives:
             return True  # a place that was taken: the two contradict each other, and this one does nothing
         self._places.add(said.place)
         try:
-            self._heed(said, shown_deed(said))
-        except (StatementError, VerifierError) as error:
+            self._heed(said)
+        except StatementError as error:
             outcome.refute(error.reason, str(error), said.index)
         return True
 
-    def _heed(self, said: Said, deed: Message | None) -> None:
-        if isinstance(deed, identity_pb2.Enrolment):
-            self._enrol(said, deed)
-        elif isinstance(deed, identity_pb2.Rotation):
-            self._rotate(said, deed)
-        elif isinstance(deed, identity_pb2.Revocation):
-            self._revoke(said, deed)
-
-    def _enrol(self, said: Said, enrolment: identity_pb2.Enrolment) -> None:
-        pin = self._pins.by_key.get(said.header.author)
-        if pin is None or pin.role is not Role.PARTY:
-            raise VerifierError("BAD_ENROLMENT", "only a party of the agreement enrols")
-        key = verify_enrolment(enrolment, said.header.author, self._pins.digest)
-        self._parties.add((key.key_id, said.header.author))
-        self.by_key.setdefault(key.key_id, _Life(key.key_id, f"enrolled by {pin.id}"))
-
-    def _rotate(self, said: Said, message: identity_pb2.Rotation) -> None:
-        header = said.header
-        if header.author in {ledger.key_id for ledger in self._pins.ledgers}:
-            raise VerifierError("BAD_ROTATION", "a ledger rotates the key that the agreement pins")
-        new = verify_rotation(message, header.author, header.key_id)
-        if new.key_id in self.by_key:
-            raise VerifierError("BAD_ROTATION", "the new key is one that could speak already")
-        old = self.by_key[header.key_id]
-        self.by_key[new.key_id] = _Life(header.author, old.word)
-        old.ended = said.index
-
-    def _revoke(self, said: Said, message: identity_pb2.Revocation) -> None:
-        verify_revocation(message)
-        life = self.by_key.get(message.key_id)
-        if life is None:
+    def _heed(self, said: Said) -> None:
+        deed = shown_deed(said)
+        if isinstance(deed, identity_pb2.Revocation) and not self.rule.may_appear(deed.key_id):
             return  # of a key that nothing here lets speak
-        if (life.author, said.header.author) not in self._parties:
-            raise VerifierError(
-                "BAD_REVOCATION", "only the party that enrolled a node revokes its key"
-            )
-        life.ended = said.index if life.ended is None else life.ended
+        self.rule.judge(said.header, deed)
+        if not isinstance(deed, Deed):
+            return
+        self._verify(said, deed)
+        for key_id in self.rule.apply(said.header, deed).ended:
+            self._ended[key_id] = said.index
+
+    def _verify(self, said: Said, deed: Deed) -> None:
+        author, agreement = said.header.author, self._pins.digest
+        if isinstance(deed, identity_pb2.Enrolment):
+            node = verify_enrolment(deed, author, agreement).key_id
+            self._enrolled.setdefault(node, self._pins.by_key[author].id)
+        elif isinstance(deed, identity_pb2.Rotation):
+            verify_rotation(deed, said.header, agreement)
+        else:
+            verify_revocation(deed)

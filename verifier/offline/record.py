@@ -70,7 +70,8 @@ def verify_record(exhibit: Exhibit, agreement: bytes, digest: bytes | None) -> O
         outcome.hold("SIGNATURE", f"its author signed it, {_what(said)}")
     # 6. The standing.
     header = said.header
-    pin = root.pins.by_key.get(header.key_id)
+    pins = root.pins
+    pin = pins.by_key.get(header.key_id) or pins.by_recovery.get(header.key_id)
     if pin is None:
         outcome.miss(
             "STANDING_NOT_SHOWN",
@@ -80,7 +81,10 @@ def verify_record(exhibit: Exhibit, agreement: bytes, digest: bytes | None) -> O
     elif header.author != header.key_id:
         raise VerifierError("WRONG_AUTHOR", "its author is not the holder of the key")
     else:
-        outcome.hold("STANDING", f"the agreement pins its author's key: {pin.role.value} {pin.id}")
+        key_of = "recovery key of " if header.key_id in pins.by_recovery else ""
+        outcome.hold(
+            "STANDING", f"the agreement pins its author's key: {key_of}{pin.role.value} {pin.id}"
+        )
     outcome.beyond += [
         Remark("CHAIN", "what its author said before and after it, and that its key had not ended"),
         Remark(

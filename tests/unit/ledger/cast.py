@@ -41,9 +41,9 @@ MINUTE: Final = 60_000
 
 
 def terms(
-    signer: Signer, ledger: SigningKey, party: SigningKey, evaluator: SigningKey, policy: str
+    signer: Signer, ledger: SigningKey, people: Mapping[str, SigningKey], policy: str
 ) -> bytes:
-    """Return an agreement that pins one of each, and says no more than a ledger reads."""
+    """Return an agreement that pins one of each, and says no more than a ledger reads; the party has a recovery key."""
     return f'''
 [agreement]
 id = "test-pause"
@@ -58,11 +58,12 @@ policy = """{policy}"""
 
 [[parties]]
 id = "aurora"
-key = "sha256:{party.key_id.hex()}"
+key = "sha256:{people["party"].key_id.hex()}"
+recovery = "sha256:{people["recovery"].key_id.hex()}"
 
 [[evaluators]]
 id = "meridian"
-key = "sha256:{evaluator.key_id.hex()}"
+key = "sha256:{people["evaluator"].key_id.hex()}"
 
 [[ledgers]]
 origin = "{signer.name}"
@@ -124,17 +125,22 @@ class Cast:
     ledger_key: SigningKey = field(default_factory=SigningKey.generate)
     party_key: SigningKey = field(default_factory=SigningKey.generate)
     evaluator_key: SigningKey = field(default_factory=SigningKey.generate)
+    recovery_key: SigningKey = field(default_factory=SigningKey.generate)
 
     def __post_init__(self) -> None:
         self.draw = random.Random(self.seed)
-        self.text = terms(
-            self.signer, self.ledger_key, self.party_key, self.evaluator_key, self.policy
-        )
+        people = {
+            "party": self.party_key,
+            "evaluator": self.evaluator_key,
+            "recovery": self.recovery_key,
+        }
+        self.text = terms(self.signer, self.ledger_key, people, self.policy)
         self.text += self.disclosure.encode()
         self.pins: Pins = read_pins(self.text)
         self.party = self.person(self.party_key)
         self.evaluator = self.person(self.evaluator_key)
         self.ledger = self.person(self.ledger_key)
+        self.saviour = self.person(self.recovery_key)
 
     def person(self, key: SigningKey | None = None) -> Person:
         """Return somebody, a stranger unless the key is pinned."""

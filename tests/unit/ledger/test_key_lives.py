@@ -111,7 +111,7 @@ def test_nobody_revokes_a_key_but_the_party_that_enrolled_its_node(
         (cast.party, bytes(32)),
     ):
         place = who.place
-        assert desk.reasons(who.say(identity_pb2.Revocation(key_id=key_id))) == ["WRONG_AUTHOR"]
+        assert desk.reasons(who.say(identity_pb2.Revocation(key_id=key_id))) == ["BAD_REVOCATION"]
         who.place = place
     assert desk.reasons(cast.party.say(identity_pb2.Revocation(key_id=b"short"))) == [
         "MALFORMED_BODY"
@@ -158,7 +158,7 @@ def test_a_rotation_needs_both_keys(cast: Cast, desk: Desk, node: Person) -> Non
         rotation(new, new.key_id, author),
     ):
         place = node.place
-        assert desk.reasons(node.say(message)) == ["MALFORMED_BODY"]
+        assert desk.reasons(node.say(message)) == ["BAD_ROTATION"]
         node.place = place
 
 
@@ -166,7 +166,7 @@ def test_a_new_key_is_a_fresh_one(cast: Cast, desk: Desk, node: Person) -> None:
     """Else one key would speak for two, and an end of one would be an end of both."""
     for taken in (cast.evaluator_key, cast.party_key, node.key):
         place = node.place
-        assert desk.reasons(rotated(node, taken)) == ["MALFORMED_BODY"]
+        assert desk.reasons(rotated(node, taken)) == ["BAD_ROTATION"]
         node.place = place
     new = SigningKey.generate()
     desk.send(rotated(node, new))
@@ -187,7 +187,7 @@ def test_a_new_key_opens_an_epoch_of_its_own(desk: Desk, node: Person) -> None:
 def test_the_ledgers_key_is_for_good(cast: Cast, desk: Desk) -> None:
     assert desk.reasons(cast.ledger.open(), rotated(cast.ledger, SigningKey.generate())) == [
         "",
-        "WRONG_AUTHOR",
+        "BAD_ROTATION",
     ]
 
 

@@ -40,11 +40,17 @@ def test_an_enrolment_makes_a_key_live_and_known_at_once(cast: Cast) -> None:
 
 def test_an_enrolment_that_did_not_last_leaves_no_key_behind(cast: Cast) -> None:
     keyring, node = cast.keyring(), cast.person()
+    cast.party.open()
     party = cast.party_key.key_id
-    undo = keyring.enrol(node.key.verifying_key(), party)
-    again = keyring.enrol(node.key.verifying_key(), party)
+    message = cast.enrolment(node)
+    header = decode_header(cast.party.say(message).header)
+    undo = keyring.heed(header, message)
+    again = keyring.heed(header, message)
+    assert undo is not None
+    assert again is not None
     again()
     assert keyring.is_live(node.key.key_id), "a second time makes nothing fresh"
+    assert keyring.known(node.key.key_id) is not None
     assert keyring.enrolled_by(node.key.key_id, party)
     undo()
     assert not keyring.enrolled_by(node.key.key_id, party)

@@ -69,6 +69,81 @@ def test_a_malformed_root_of_trust_is_refused(old: str, new: str, reason: str) -
     assert refused(TEXT.replace(old, new)) == reason
 
 
+RECOVERY = TEXT.replace(
+    f'"sha256:{"11" * 32}"', f'"sha256:{"11" * 32}"\nrecovery = "sha256:{"aa" * 32}"'
+)
+PANEL = (
+    RECOVERY
+    + f"""
+[[adjudicators]]
+id = "panel-2"
+key = "sha256:{"44" * 32}"
+[[meters]]
+id = "hall"
+key = "sha256:{"55" * 32}"
+party = "aster"
+[panel]
+members = ["panel-1", "panel-2"]
+quorum = 1
+[[panel.conflicts]]
+adjudicator = "panel-2"
+parties = ["aster"]
+"""
+)
+
+
+def test_recovery_keys_are_read_with_whose_they_are() -> None:
+    pins = read_pins(RECOVERY.encode())
+    assert pins.by_recovery[b"\xaa" * 32] is pins.by_key[b"\x11" * 32]
+    assert pins.by_key[b"\x11" * 32].recovery == b"\xaa" * 32
+    assert pins.by_key[b"\x22" * 32].recovery is None
+    assert pins.panel is None
+
+
+@pytest.mark.parametrize("other", ["11", "22", "33"])
+def test_a_recovery_key_speaks_for_nothing_else(other: str) -> None:
+    assert refused(RECOVERY.replace("aa" * 32, other * 32)) == "KEY_PINNED_TWICE"
+
+
+def test_two_do_not_share_a_recovery_key() -> None:
+    shared = f'"sha256:{"22" * 32}"\nrecovery = "sha256:{"aa" * 32}"'
+    assert refused(RECOVERY.replace(f'"sha256:{"22" * 32}"', shared)) == "KEY_PINNED_TWICE"
+
+
+def test_a_ledger_has_no_recovery_key() -> None:
+    text = TEXT.replace(f'"sha256:{"33" * 32}"', f'"sha256:{"33" * 32}"\nrecovery = "x"')
+    assert refused(text) == "BAD_RECOVERY"
+
+
+def test_nobody_rules_on_its_own_key_nor_on_one_of_a_party_that_it_is_tied_to() -> None:
+    panel = read_pins(PANEL.encode()).panel
+    assert panel is not None
+    first, second = b"\x22" * 32, b"\x44" * 32
+    assert panel.quorum == 1
+    assert panel.able == {
+        b"\x11" * 32: {first},  # the party
+        b"\x55" * 32: {first},  # its meter
+        first: {second},
+        second: {first},
+    }
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("quorum = 1", 'quorum = "1"', "BAD_PANEL"),
+        ("quorum = 1", "quorum = 0", "BAD_PANEL"),
+        ("quorum = 1", "quorum = true", "BAD_PANEL"),
+        ('members = ["panel-1"', 'members = ["panel-9"', "UNKNOWN_NAME"),
+        ('members = ["panel-1", "panel-2"]', 'members = "panel-1"', "MISSING_VALUE"),
+        ('recovery = "sha256:aa', 'recovery = "sha256:a', "BAD_KEY_DIGEST"),
+    ],
+)
+def test_a_malformed_panel_or_recovery_key_is_refused(old: str, new: str, reason: str) -> None:
+    assert old in PANEL
+    assert refused(PANEL.replace(old, new)) == reason
+
+
 def test_bytes_that_are_not_text_are_refused() -> None:
     with pytest.raises(PinsError):
         read_pins(b"\xff\xfe")

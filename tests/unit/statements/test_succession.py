@@ -9,13 +9,12 @@ import pytest
 
 from protos.stillwatch.statement.v1 import governance_pb2, identity_pb2
 from statements.enrolment import possession_digest
-from statements.errors import KeyFileError, SignatureError, SubmissionError
+from statements.errors import KeyFileError, SubmissionError
 from statements.header import Header, decode_header
 from statements.keys import hold_key, read_author, read_signing_key, write_signing_key
 from statements.ledger_client import LedgerClient
 from statements.publication import Published, publish
 from statements.record import decode_record
-from statements.rotation import rotation, verify_rotation
 from statements.signing import SigningKey
 from statements.succession import Succession, rotate_key
 from tests.unit.statements.conftest import ORIGIN, RealLedger
@@ -158,14 +157,3 @@ def test_an_author_file_that_names_nobody_is_refused(node: Path, text: str) -> N
     with pytest.raises(KeyFileError) as caught:
         read_author(node, read_signing_key(node))
     assert caught.value.reason == "BAD_AUTHOR_FILE"
-
-
-@pytest.mark.parametrize(("author", "key_id"), [(b"b" * 32, b"k" * 32), (b"a" * 32, b"l" * 32)])
-def test_what_a_new_key_agreed_to_serves_no_other_author_and_no_other_key(
-    author: bytes, key_id: bytes
-) -> None:
-    new = SigningKey.generate()
-    agreed = rotation(new, b"a" * 32, b"k" * 32)
-    assert verify_rotation(agreed, b"a" * 32, b"k" * 32).key_id == new.key_id
-    with pytest.raises(SignatureError):
-        verify_rotation(agreed, author, key_id)

@@ -124,6 +124,8 @@ class Logbook:
         }
         for name in ("ledger", *(name for group in names.values() for name in group)):
             book.people[name] = Speaker(SigningKey.generate())
+            if name != "ledger":
+                book.people[f"{name}/recovery"] = Speaker(SigningKey.generate())
         if not rehearsal:
             book.signer = Signer("log.example/logbook", Ed25519PrivateKey.generate())
         book.text = pin(
@@ -141,6 +143,10 @@ class Logbook:
             ],
             overrides={**TERMS, **(terms or {})},
             rehearsal=rehearsal,
+            recovery_keys={
+                table: {name: _digest(book.people[f"{name}/recovery"].key) for name in group}
+                for table, group in names.items()
+            },
         )
         ledger = book.people["ledger"]
         author = Author.opening(ledger.key, book.draw(16))

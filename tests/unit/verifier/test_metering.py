@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 import pytest
 
 from protos.stillwatch.statement.v1 import summary_pb2
+from statements.rotation import recovery
 from statements.signing import SigningKey
-from tests.unit.verifier.auditing import outcomes, verdict_on
+from tests.unit.verifier.auditing import audit, found, outcomes, party_of, verdict_on
 from tests.unit.verifier.logbook import CHIPS, MINUTE, NODES, Pause, Speaker, play
 from verifier.accounts.obligations import Outcome
 from verifier.agreement.check import Level, check_agreement
 from verifier.agreement.parse import parse_agreement
+from verifier.checks.interface import Severity
 from verifier.ruleset import Ruleset
 from verifier.verdict import Conclusion
 
@@ -145,3 +147,19 @@ def test_a_bound_that_is_none_lets_a_meter_say_nothing(ruleset: Ruleset, stated:
     pause.book.now_ms += MINUTE
     pause.book.tick()
     assert verdict_on(pause, ruleset, "aurora").conclusion is Conclusion.UNRESOLVED
+
+
+def test_a_meter_whose_lost_key_was_replaced_leaves_doubt_over_its_party_alone(
+    ruleset: Ruleset,
+) -> None:
+    """What the former key read may have been a thief's word, and the thief the party itself."""
+    pause = Metered("meters", HONEST).play()
+    book, at, new = pause.book, pause.book.now_ms, SigningKey.generate()
+    for judge in ("judge-adeyemi", "judge-tanaka"):
+        book.say(judge, recovery(new, book.people["grid-aurora"].key.key_id, book.pins.digest))
+    for _ in range(6):
+        book.minute({})
+    verdict = audit(book, (at - MINUTE, at + MINUTE), ruleset)
+    (told,) = found(party_of(verdict, "aurora"), "replaced_keys")
+    assert (told.subject, told.severity) == ("meter grid-aurora", Severity.DOUBT)
+    assert found(party_of(verdict, "borealis"), "replaced_keys") == []

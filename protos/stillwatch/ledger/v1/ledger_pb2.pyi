@@ -85,7 +85,9 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_BAD_RANGE: _Reason.ValueType  # 24
     """The range asked for is empty or inverted."""
     REASON_BAD_ENROLMENT: _Reason.ValueType  # 25
-    """The enrolment's proof of possession or agreement does not fit."""
+    """The enrolment's proof of possession or agreement does not fit, or its author
+    is no party, or that node's key has ended.
+    """
     REASON_BUSY: _Reason.ValueType  # 26
     """Too many requests; try again later."""
     REASON_MALFORMED_REQUEST: _Reason.ValueType  # 27
@@ -96,6 +98,12 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The connection shows no certificate of a client that the ledger knows."""
     REASON_NOT_PERMITTED: _Reason.ValueType  # 30
     """The client may not call this method."""
+    REASON_BAD_ROTATION: _Reason.ValueType  # 31
+    """Whoever says so may not replace that author's key, or the new key did not
+    agree, or may speak already or ever could.
+    """
+    REASON_BAD_REVOCATION: _Reason.ValueType  # 32
+    """The key is not that of a node which the author enrolled."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Reason is why a ledger refused something. Values are never reused."""
@@ -159,7 +167,9 @@ REASON_NOT_FOUND: Reason.ValueType  # 23
 REASON_BAD_RANGE: Reason.ValueType  # 24
 """The range asked for is empty or inverted."""
 REASON_BAD_ENROLMENT: Reason.ValueType  # 25
-"""The enrolment's proof of possession or agreement does not fit."""
+"""The enrolment's proof of possession or agreement does not fit, or its author
+is no party, or that node's key has ended.
+"""
 REASON_BUSY: Reason.ValueType  # 26
 """Too many requests; try again later."""
 REASON_MALFORMED_REQUEST: Reason.ValueType  # 27
@@ -170,6 +180,12 @@ REASON_UNKNOWN_CLIENT: Reason.ValueType  # 29
 """The connection shows no certificate of a client that the ledger knows."""
 REASON_NOT_PERMITTED: Reason.ValueType  # 30
 """The client may not call this method."""
+REASON_BAD_ROTATION: Reason.ValueType  # 31
+"""Whoever says so may not replace that author's key, or the new key did not
+agree, or may speak already or ever could.
+"""
+REASON_BAD_REVOCATION: Reason.ValueType  # 32
+"""The key is not that of a node which the author enrolled."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 @_typing.final

@@ -40,9 +40,11 @@ class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Kind.ValueType],
     KIND_ACTIVATION: _Kind.ValueType  # 6
     """Body: Activation of a hardware key: commitment, response or reveal."""
     KIND_ROTATION: _Kind.ValueType  # 7
-    """Body: Rotation of the author's signing key, signed by the old key."""
+    """Body: Rotation of a signing key: the author's own, or, said by who may
+    replace it, another author's.
+    """
     KIND_REVOCATION: _Kind.ValueType  # 8
-    """Body: Revocation of a key, by its party or the recovery key."""
+    """Body: Revocation of a node's key, by its party."""
     KIND_CONTENT_KEY: _Kind.ValueType  # 9
     """Body: ContentKey, sealed to the members of a disclosure class."""
     KIND_INVENTORY: _Kind.ValueType  # 10
@@ -94,9 +96,11 @@ KIND_ENROLMENT: Kind.ValueType  # 5
 KIND_ACTIVATION: Kind.ValueType  # 6
 """Body: Activation of a hardware key: commitment, response or reveal."""
 KIND_ROTATION: Kind.ValueType  # 7
-"""Body: Rotation of the author's signing key, signed by the old key."""
+"""Body: Rotation of a signing key: the author's own, or, said by who may
+replace it, another author's.
+"""
 KIND_REVOCATION: Kind.ValueType  # 8
-"""Body: Revocation of a key, by its party or the recovery key."""
+"""Body: Revocation of a node's key, by its party."""
 KIND_CONTENT_KEY: Kind.ValueType  # 9
 """Body: ContentKey, sealed to the members of a disclosure class."""
 KIND_INVENTORY: Kind.ValueType  # 10

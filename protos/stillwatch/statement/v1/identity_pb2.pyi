@@ -220,35 +220,68 @@ Global___Activation: _TypeAlias = Activation  # noqa: Y015
 
 @_typing.final
 class Rotation(_message.Message):
-    """Rotation replaces the author's signing key."""
+    """Rotation replaces a signing key. The author keeps its name and goes on under
+    the new key from the index at which this takes effect; the key that it had
+    until then, whichever that is, ends there.
+
+    Said by the author itself, under the key that goes, it leaves `author` absent.
+    Where that key is lost or stolen, somebody else says it and names the author:
+    the recovery key that the agreement pins for it, or, of a node, a party that
+    enrolled it. It takes effect at once. Said by an adjudicator it is a vote: it
+    takes effect with the newest votes of a quorum of the panel for one key, and
+    ends the author's recovery key too.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NEW_KEY_FIELD_NUMBER: _builtins.int
     POSSESSION_FIELD_NUMBER: _builtins.int
+    AUTHOR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     new_key: _builtins.bytes
-    """SPKI DER of the new key. Required."""
-    possession: _builtins.bytes
-    """Signature by the new key, as in Record, over the SHA-256 of
-    "stillwatch rotation v1\\n", the author and the old key_id; 64 bytes.
+    """SPKI DER of the new key. Required; a key that may speak already, or ever
+    could, is refused.
     """
+    possession: _builtins.bytes
+    """Proof of possession: signature by the new key, as in Record; 64 bytes. Where
+    `author` is absent, over the SHA-256 of "stillwatch rotation v1\\n", the author
+    and the old key_id; else over the SHA-256 of "stillwatch recovery v1\\n", the
+    agreement's digest and `author`.
+    """
+    author: _builtins.bytes
+    """The author that goes on under the new key, as in Header.author; 32 bytes.
+    Absent: the author of the header.
+    """
+    reason: _builtins.str
+    """Why, for people. Absent: not said."""
     def __init__(
         self,
         *,
         new_key: _builtins.bytes = ...,
         possession: _builtins.bytes = ...,
+        author: _builtins.bytes | None = ...,
+        reason: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_author", b"_author", "_reason", b"_reason", "author", b"author", "reason", b"reason"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["new_key", b"new_key", "possession", b"possession"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_author", b"_author", "_reason", b"_reason", "author", b"author", "new_key", b"new_key", "possession", b"possession", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__author: _TypeAlias = _typing.Literal["author"]  # noqa: Y015
+    _WhichOneofArgType__author: _TypeAlias = _typing.Literal["_author", b"_author"]  # noqa: Y015
+    _WhichOneofReturnType__reason: _TypeAlias = _typing.Literal["reason"]  # noqa: Y015
+    _WhichOneofArgType__reason: _TypeAlias = _typing.Literal["_reason", b"_reason"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__author) -> _WhichOneofReturnType__author | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reason) -> _WhichOneofReturnType__reason | None: ...
 
 Global___Rotation: _TypeAlias = Rotation  # noqa: Y015
 
 @_typing.final
 class Revocation(_message.Message):
-    """Revocation ends a key's life at the index at which it is logged."""
+    """Revocation ends the life of a node's key at the index at which it is logged.
+    The node's chips must be accounted for as before.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

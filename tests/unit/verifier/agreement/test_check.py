@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from statements.sealing import ReadingKey
 from tlog.cosignature import CosigningKey
 from verifier.accounts.chips import ChipTable, read_chip_table
 from verifier.agreement.check import Level, Remark, check_agreement
+from verifier.agreement.errors import AgreementError
 from verifier.agreement.parse import parse_agreement
 from verifier.agreement.verifiability import REFERENCE_CHIP, smallest_cap
 
@@ -164,3 +166,31 @@ def test_who_may_read_what_is_sealed_is_said_and_a_lone_reader_warned_of(
     assert "aisi alone" in found["SEALED"].message
     assert found["ONE_READER"].level is Level.WARNING
     assert not {"SEALED", "ONE_READER"} & remarks(text, chips).keys()
+
+
+def _without_recovery(text: str, *names: str) -> str:
+    """Return the agreement in which some, or all, name no recovery key."""
+    pattern = r'(id = "(?:{})"\n(?:name = .*\n)?key = .*\n)recovery = .*\n'
+    return re.sub(pattern.format("|".join(names) or ".*"), r"\1", text)
+
+
+def test_whose_key_only_a_ruling_replaces_is_told(text: str, chips: ChipTable) -> None:
+    assert "NO_RECOVERY_KEY" not in remarks(text, chips)
+    bare = remarks(_without_recovery(text, "aurora", "meridian"), chips)["NO_RECOVERY_KEY"]
+    assert bare.level is Level.NOTE
+    assert "aurora, meridian" in bare.message
+
+
+def test_a_key_that_nobody_could_replace_is_warned_of(text: str, chips: ChipTable) -> None:
+    found = remarks(_without_recovery(text), chips, ("quorum = 2", "quorum = 3"))
+    warning = found["IRREPLACEABLE_KEY"]
+    assert warning.level is Level.WARNING
+    assert warning.place.startswith("adjudicators."), "nobody rules on its own key"
+    assert "auditor" in found["NO_RECOVERY_KEY"].message
+
+
+def test_a_recovery_key_that_speaks_for_something_else_refuses_the_agreement(text: str) -> None:
+    keys = re.findall(r'"(sha256:[0-9a-f]{64})"', text)
+    shared = text.replace(keys[1], keys[0])
+    with pytest.raises(AgreementError, match="share one key"):
+        parse_agreement(shared.encode())

@@ -87,3 +87,19 @@ def test_any_text_survives_writing(text: str) -> None:
     overrides = {"agreement.title": title, "witnesses.policy": policy}
     written = read(pin(text, keys={}, ledgers=[], overrides=overrides, rehearsal=False))
     assert (written.title, written.pins.witness_policy) == (title, policy)
+
+
+def test_who_gets_another_key_keeps_no_recovery_key_of_the_one_before(text: str) -> None:
+    mine, other = "sha256:" + "cd" * 32, "sha256:" + "ce" * 32
+    keys = {"parties": {"aurora": mine}}
+    bare = read(pin(text, keys=keys, ledgers=[], overrides={}, rehearsal=False)).pins
+    assert bare.by_key[bytes.fromhex("cd" * 32)].recovery is None
+    given = pin(
+        text,
+        keys=keys,
+        ledgers=[],
+        overrides={},
+        rehearsal=False,
+        recovery_keys={"parties": {"aurora": other}},
+    )
+    assert read(given).pins.by_key[bytes.fromhex("cd" * 32)].recovery == bytes.fromhex("ce" * 32)

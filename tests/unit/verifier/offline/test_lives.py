@@ -13,7 +13,7 @@ from statements.enrolment import possession_digest
 from statements.header import decode_header
 from statements.offline_bundle import RangeOf, SaidBy
 from statements.record import decode_record
-from statements.rotation import rotation
+from statements.rotation import recovery, rotation
 from statements.signing import SigningKey
 from tests.unit.verifier.logbook import IDLE, Logbook, NodeSpeaker, Speaker
 from tests.unit.verifier.offline.bundling import NODE, bundle_of, play, told, verified
@@ -221,3 +221,70 @@ def test_a_rotation_at_a_place_that_was_taken_does_nothing(
     )
     window(book, node)
     assert told(verified(book).refuted) == [("EQUIVOCATION", late)]
+
+
+# ------------------------------------------------------------------------------------- lost keys
+
+
+def lost(book: Logbook, by: str, speaker: Speaker) -> int:
+    """Let somebody else replace a key, and its author go on; return the index of what did it."""
+    assert speaker.author is not None
+    first, new = speaker.author.author, SigningKey.generate()
+    index = book.say(by, recovery(new, first, book.pins.digest))
+    speaker.key = new
+    speaker.author = Author.opening(new, book.draw(16), speaker.newest, first)
+    book.log(book.sign(speaker, book._opening(new, identity_pb2.TELEMETRY_SIMULATED)))
+    return index
+
+
+def test_whose_lost_key_was_replaced_is_verified_and_a_thief_refuted(
+    book: Logbook, node: NodeSpeaker
+) -> None:
+    thieves = [replace(node), replace(book.people["aurora"])]
+    lost(book, "aurora/recovery", book.people["aurora"])
+    lost(book, "aurora", node)
+    window(book, node)
+    assert verified(book).conclusion is Conclusion.VERIFIED
+    assert "1 pinned as recovery keys" in " ".join(one.message for one in verified(book).verified)
+    late = [
+        book.log(book.sign(thief, governance_pb2.Reply(text="late", finding="F")))
+        for thief in thieves
+    ]
+    assert told(verified(book).refuted) == [("REVOKED_KEY", index) for index in late]
+
+
+@pytest.mark.parametrize("who", ["borealis/recovery", "borealis", "meridian", "ledger"])
+def test_nobody_else_replaces_a_key(book: Logbook, node: NodeSpeaker, who: str) -> None:
+    message = recovery(SigningKey.generate(), node.key.key_id, book.pins.digest)
+    index = book.say(who, message)
+    window(book, node)
+    assert told(verified(book).refuted) == [("BAD_ROTATION", index)]
+
+
+def test_a_recovery_key_that_says_anything_else_is_refuted(book: Logbook) -> None:
+    index = book.say("aurora/recovery", governance_pb2.Accession(party="aurora"))
+    assert told(verified(book).refuted) == [("WRONG_AUTHOR", index)]
+
+
+def test_an_export_brings_whoever_had_a_word_in_it(
+    book: Logbook, node: NodeSpeaker, tmp_path: Path
+) -> None:
+    """The node's new key is by its party's, that by two judges', and one of theirs by its recovery key."""
+    party, judge = book.people["aurora"], book.people["judge-tanaka"]
+    given = SigningKey.generate()
+    book.open(judge)
+    lost(book, "judge-tanaka/recovery", judge)
+    assert party.author is not None
+    first = party.author.author
+    for name in ("judge-tanaka", "judge-adeyemi"):
+        book.say(name, recovery(given, first, book.pins.digest))
+    party.key, party.author = given, Author.opening(given, book.draw(16), party.newest, first)
+    book.log(book.sign(party, book._opening(given, 0)))
+    lost(book, "aurora", node)
+    last = window(book, node)
+    book.serve(tmp_path)
+    for selection in (RangeOf(last, last), SaidBy(author_of(book, last))):
+        outcome = verified(book, export(DirectoryStore(tmp_path), selection))
+        assert (outcome.conclusion, outcome.missing) == (Conclusion.VERIFIED, [])
+    bundle = export(DirectoryStore(tmp_path), RangeOf(last, last))
+    assert len(bundle.indices) < len(book.records), "windows, ticks and facts stay at home"
