@@ -1,39 +1,31 @@
 """Append: batches come in on a stream, and answers go out in their order.
 
-A batch is screened on a thread of its own while the one before it is made durable. What is held of a stream is bounded:
+A batch is screened elsewhere while the one before it is made durable. What is held of a stream is bounded:
 so many batches in flight, and of all streams together so many bytes; a client that does not take its answers is let go.
 Draining takes no more batches, and ends each stream once what was read from it is answered.
 """
 
 import asyncio
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import grpc
+import structlog
 
+from ledger.answers import encode_response
 from ledger.budget import Budget
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, ProcessError
 from ledger.fault import STORAGE_FAILED, Context, Fault, busy, end_call, malformed, unavailable
-from ledger.keyring import Keyring
 from ledger.limits import Limits
-from ledger.refusal import Refusal
-from ledger.screening import Screened, screen
+from ledger.screeners.interface import Request, Screener
 from ledger.sequencer import Outcome
 from ledger.writer import Writer
-from protos.stillwatch.ledger.v1 import ledger_pb2
+
+_log = structlog.get_logger("stillwatch.ledger")
 
 _DRAINING: Final = unavailable("DRAINING", "the ledger is stopping: try again later, or elsewhere")
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A request as it came: parsed, with the bytes that it had."""
-
-    message: ledger_pb2.AppendRequest
-    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +54,10 @@ class _Stream:
 class Appending:
     """The handler of Append."""
 
-    def __init__(self, writer: Writer, keyring: Keyring, limits: Limits, threads: int = 2) -> None:
+    def __init__(self, writer: Writer, screener: Screener, limits: Limits) -> None:
         self._writer = writer
-        self._keyring = keyring
+        self._screener = screener
         self._limits = limits
-        self._threads = ThreadPoolExecutor(threads, "screen")
         self._budget = Budget(limits.pending_bytes, limits.waiting_bytes)
         self._streams: set[_Stream] = set()
         self._readers: set[asyncio.Task[None]] = set()
@@ -97,10 +88,6 @@ class Appending:
             if not stream.busy:
                 stream.reader.cancel()
 
-    def close(self) -> None:
-        """End the threads."""
-        self._threads.shutdown(cancel_futures=True)
-
     async def _read(self, requests: AsyncIterator[Request | Fault], stream: _Stream) -> None:
         """Screen and queue batches until the stream's good or bad end, which is queued last."""
         end: Fault | None = None
@@ -123,17 +110,19 @@ class Appending:
             most = f"{self._limits.statements:,}"
             return malformed(f"a batch holds 1 to {most} statements, not {count}", "BATCH_SIZE")
         await stream.room.acquire()
-        if not await self._budget.take(request.size):
+        size = len(request.data)
+        if not await self._budget.take(size):
             return busy("requests wait for others already")
         stream.busy = True
-        charge = request.size
+        charge = size
         try:
-            batch = await asyncio.get_running_loop().run_in_executor(
-                self._threads, self._screen, request.message
-            )
+            batch = await self._screener.screen(request)
             if not stream.ended:
-                stream.answers.put_nowait(_Batch(charge, self._writer.submit(batch)))
+                stream.answers.put_nowait(_Batch(size, self._writer.submit(batch, size)))
                 charge = 0
+        except ProcessError as error:
+            _log.error("a request could not be screened", reason=error.reason, error=str(error))
+            return busy("the request could not be screened")
         finally:
             stream.busy = False
             self._budget.give(charge)
@@ -146,7 +135,7 @@ class Appending:
                 return answer
             try:
                 outcomes = await asyncio.shield(answer.outcomes)
-                response = ledger_pb2.AppendResponse(results=[_result(one) for one in outcomes])
+                response = encode_response(outcomes)
                 await asyncio.wait_for(context.write(response), self._limits.answer_s)
             except LedgerError:
                 return STORAGE_FAILED
@@ -173,33 +162,3 @@ class Appending:
     def _release(self, batch: _Batch) -> None:
         """Give a batch's bytes back, once the writer is done with it."""
         batch.outcomes.add_done_callback(lambda _: self._budget.give(batch.size))
-
-    def _screen(self, request: ledger_pb2.AppendRequest) -> list[Screened | Refusal]:
-        keyring = self._keyring
-        batch = screen(
-            [
-                (one.header, one.signature, one.stored if one.HasField("stored") else None)
-                for one in request.statements
-            ],
-            keyring.known,
-            keyring.may_appear,
-            keyring.pins.digest,
-            keyring.pins.disclosures,
-        )
-        for one in batch:
-            # Batches that were sent without waiting for this one's answer may be signed by the key it shows.
-            if isinstance(one, Screened) and keyring.known(one.key.key_id) is None:
-                keyring.show(one.key)
-        return batch
-
-
-def _result(outcome: Outcome) -> ledger_pb2.AppendResult:
-    if isinstance(outcome, Refusal):
-        return ledger_pb2.AppendResult(
-            reason=outcome.code, message=outcome.message, wanted_sequence=outcome.wanted_sequence
-        )
-    return ledger_pb2.AppendResult(
-        receipt=ledger_pb2.Receipt(
-            index=outcome.index, record=outcome.record, body_held=outcome.body_held
-        )
-    )

@@ -5,6 +5,7 @@ again is found by its place, and compared with what the place holds.
 """
 
 from array import array
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -49,6 +50,16 @@ class Chains:
         epochs = self._authors.get(author)
         return None if epochs is None else epochs.get(epoch)
 
+    def claimed(self, headers: Iterable[Header]) -> Iterator[int]:
+        """Yield the indices of records that hold places which these headers claim again, and those of proofs there."""
+        nothing: dict[bytes, Epoch] = {}
+        for header in headers:
+            chain = self._authors.get(header.author, nothing).get(header.epoch)
+            if chain is not None and header.sequence < len(chain.indices):
+                yield chain.indices[header.sequence]
+                if chain.proof is not None:
+                    yield chain.proof
+
     def heads(self, author: bytes, most: int) -> list[Head]:
         """Return the heads of the epochs that an author opened last, at most so many, oldest first."""
         newest = islice(reversed(self._authors.get(author, {}).items()), most)
@@ -59,10 +70,10 @@ class Chains:
 
     def push(self, header: Header, index: int, statement_id: bytes) -> None:
         """Log the next statement of an epoch."""
-        epochs = self._authors.setdefault(header.author, {})
-        chain = epochs.get(header.epoch)
+        chain = self.epoch(header.author, header.epoch)
         if chain is None:
-            chain = epochs[header.epoch] = Epoch(array("Q"), statement_id, header.key_id)
+            chain = Epoch(array("Q"), statement_id, header.key_id)
+            self._authors.setdefault(header.author, {})[header.epoch] = chain
         chain.indices.append(index)
         chain.head = statement_id
 

@@ -1,5 +1,6 @@
 """``stillwatch ledger``: run and check a transparency log."""
 
+import os
 import re
 import secrets
 from collections.abc import Sequence
@@ -157,6 +158,11 @@ def _begin(folder: Path, agreement: Path, clock_text: str | None, output: str) -
     help="Seconds of the log's clock between ticks.  [default: the agreement's]",
 )
 @serving_tls_option
+@click.option(
+    "--screeners",
+    type=click.IntRange(0, 256),
+    help="Processes that verify signatures; 0: threads of this one.  [default: one a core]",
+)
 @clock_option
 def serve_command(
     *,
@@ -167,6 +173,7 @@ def serve_command(
     beat: float,
     tick: float | None,
     tls: Path | None,
+    screeners: int | None,
     clock_text: str | None,
 ) -> None:
     """Serve a log until stopped. SIGTERM drains: what was read is answered first.
@@ -184,6 +191,7 @@ def serve_command(
         tick_ms=None if tick is None else round(tick * 1000),
         ready_file=ready_file,
         tls=tls,
+        screeners=len(os.sched_getaffinity(0)) if screeners is None else screeners,
     )
     serve(opened, parse_clock(clock_text, opened.origin), how)
 

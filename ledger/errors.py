@@ -8,6 +8,7 @@
     ├── WitnessStoreError   a witness's memory could not be read or written
     ├── QuorumError     witnesses do not answer, or are no quorum
     ├── ForkError       signing would fork the log
+    ├── ProcessError    a process beside the ledger's died, or talks nonsense
     ├── ExportError     a log's folder cannot give what a bundle or proof needs
     └── SetupError      a ledger's folder, keys, agreement or addresses do not fit
 
@@ -44,6 +45,10 @@ class QuorumError(LedgerError):
 
 class ForkError(LedgerError):
     """Signing would fork the log."""
+
+
+class ProcessError(LedgerError):
+    """A process beside the ledger's own died, or talks nonsense."""
 
 
 class ExportError(LedgerError):

@@ -69,7 +69,11 @@ class Replay:
             for record, stored in zip(records, bundle.bodies, strict=True)
         ]
         pins = keyring.pins
-        results = screen(batch, keyring.known, keyring.may_appear, pins.digest, pins.disclosures)
+        results, shown = screen(
+            batch, keyring.known, keyring.may_appear, pins.digest, pins.disclosures
+        )
+        for key in shown:
+            keyring.show(key)
         for record, one in zip(records, results, strict=True):
             refusal = one if isinstance(one, Refusal) else self._admit(one)
             if refusal is not None and record is not _NO_RECORD:
@@ -87,7 +91,6 @@ class Replay:
             return _NO_RECORD
 
     def _admit(self, one: Screened) -> Refusal | None:
-        self._keyring.show(one.key)
         if self._size < FOUNDED:
             return self._judge_founding(one)
         verdict = judge(one, self._chains, self._keyring)
@@ -100,7 +103,7 @@ class Replay:
     def _judge_second(self, one: Screened, place: int) -> Refusal | None:
         """Judge a second statement for a place: one an epoch may prove equivocation, by a key that was live."""
         chain = self._chains.epoch(one.header.author, one.header.epoch)
-        if chain is None or chain.proof is not None or not self._keyring.is_live(one.key.key_id):
+        if chain is None or chain.proof is not None or not self._keyring.is_live(one.header.key_id):
             return Refusal("FORK", f"record {place} holds this place of its chain already")
         if self._marks[place] == _mark(one.id):
             return Refusal("FORK", f"record {place} is this statement: it is logged twice")

@@ -4,11 +4,12 @@ Runs on several threads at once; it reads the set of keys and changes nothing.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from google.protobuf.message import Message
 
 from ledger.refusal import Refusal, Refused
+from protos.stillwatch.ledger.v1 import ledger_pb2
 from protos.stillwatch.statement.v1 import identity_pb2
 from statements.author import Statement
 from statements.body import decode_body, verify_stored
@@ -29,36 +30,43 @@ UNSUPPORTED = frozenset(
 """Kinds whose effects this version cannot check, and therefore does not log."""
 _LOGGED = frozenset(int(kind) for kind in Kind) - UNSUPPORTED
 
+Parts = tuple[bytes, bytes, bytes | None]
+"""A statement as sent: header, signature, and the body to store, ``None`` when it is withheld."""
 KnownKeys = Callable[[bytes], VerifyingKey | None]
 """Returns the key of that digest, when the ledger has logged it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Screened:
+class Screened(NamedTuple):
     """A statement whose form, body and signature are good. ``content`` is parsed for public kinds only."""
 
     statement: Statement
     id: bytes
     header: Header
     content: Message | None
-    key: VerifyingKey
 
 
-@dataclass(frozen=True, slots=True)
-class _Formed:
+class _Formed(NamedTuple):
     statement: Statement
     header: Header
     content: Message | None
 
 
+def parts_of(request: ledger_pb2.AppendRequest) -> list[Parts]:
+    """Return the statements of a request."""
+    return [
+        (one.header, one.signature, one.stored if one.HasField("stored") else None)
+        for one in request.statements
+    ]
+
+
 def screen(
-    batch: Sequence[tuple[bytes, bytes, bytes | None]],
+    batch: Sequence[Parts],
     known: KnownKeys,
     may_appear: Callable[[bytes], bool],
     agreement: bytes,
     disclosures: Disclosures,
-) -> list[Screened | Refusal]:
-    """Judge each (header, signature, stored body) of a batch, in order.
+) -> tuple[list[Screened | Refusal], list[VerifyingKey]]:
+    """Judge each (header, signature, stored body) of a batch, in order; return that, and the keys that openings show.
 
     ``may_appear`` says whether a key is pinned, enrolled or rotated to, if only once: what was logged before its end
     may be sent again. A key that this very batch enrols or rotates to counts too; whether that is logged is decided
@@ -91,12 +99,12 @@ def screen(
     failures = verify_batch(
         [key for _, _, key in formed], ids, [one.statement.signature for _, one, _ in formed]
     )
-    for at, (position, one, key) in enumerate(formed):
+    for at, (position, one, _) in enumerate(formed):
         if at in failures:
             results[position] = Refusal(failures[at].reason, str(failures[at]))
         else:
-            results[position] = Screened(one.statement, ids[at], one.header, one.content, key)
-    return [result for result in results if result is not None]
+            results[position] = Screened(one.statement, ids[at], one.header, one.content)
+    return [result for result in results if result is not None], list(shown.values())
 
 
 def _parse(data: bytes) -> Header:
@@ -129,7 +137,7 @@ def _form(statement: Statement, header: Header, held: bool, disclosures: Disclos
     stored = statement.stored
     try:
         verify_stored(stored, header.stored_digest)
-        content = None if kind in SEALABLE else parse_content(kind, decode_body(stored))
+        content = content_of(kind, stored)
         if isinstance(content, identity_pb2.ContentKey):
             verify_content_key(content, disclosures)
     except BodyError as error:
@@ -137,6 +145,11 @@ def _form(statement: Statement, header: Header, held: bool, disclosures: Disclos
     if header.disclosure == PUBLIC and header.body_digest != header.stored_digest:
         raise Refused("BODY_MISMATCH", "a public body is stored as it is: both digests are one")
     return _Formed(statement, header, content)
+
+
+def content_of(kind: Kind, stored: bytes) -> Message | None:
+    """Return what a body of a public kind says, ``None`` of another; raises :class:`BodyError`."""
+    return None if kind in SEALABLE else parse_content(kind, decode_body(stored))
 
 
 def _key_of(one: _Formed, known: KnownKeys, shown: dict[bytes, VerifyingKey]) -> VerifyingKey:

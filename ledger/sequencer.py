@@ -33,9 +33,9 @@ _NEAR = 64
 """Leaves that are this near to one another are read at once."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Logged:
-    """A durable statement: the record's index, its bytes, and whether the body is held."""
+    """A durable statement: the record's index, its bytes, and whether the body is held. Nobody changes one."""
 
     index: int
     record: bytes
@@ -43,13 +43,6 @@ class Logged:
 
 
 Outcome = Logged | Refusal
-
-
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """The index of the record that answers for a statement."""
-
-    index: int
 
 
 @dataclass(slots=True)
@@ -121,7 +114,7 @@ class Sequencer:
         answers = [self._admit(batch, group, now_ms) for batch in batches]
         self._commit(group, now_ms)
         return [
-            [_receipt(one, group) if isinstance(one, _Held) else one for one in batch]
+            [_receipt(one, group) if isinstance(one, int) else one for one in batch]
             for batch in answers
         ]
 
@@ -140,29 +133,29 @@ class Sequencer:
         )
         said, _ = author.say(message, now_ms, now_ms, salt=draw(SALT_LENGTH), seen=seen)
         group = _Group(self.size, {})
-        one = Screened(said, said.id, decode_header(said.header), message, key.verifying_key())
+        one = Screened(said, said.id, decode_header(said.header), message)
         held = self._stage(one, group, now_ms)
         self._commit(group, now_ms)
         return _receipt(held, group)
 
     def _admit(
         self, batch: Sequence[Screened | Refusal], group: _Group, now_ms: int
-    ) -> list[_Held | Refusal]:
-        answers: list[_Held | Refusal] = []
+    ) -> list[int | Refusal]:
+        answers: list[int | Refusal] = []
         before: int | None = None
         for one in batch:
             answer = (
                 one if isinstance(one, Refusal) else self._admit_one(one, group, now_ms, before)
             )
             before = None
-            if isinstance(answer, _Held) and answer.index < group.first:
-                before = answer.index
+            if isinstance(answer, int) and answer < group.first:
+                before = answer
             answers.append(answer)
         return answers
 
     def _admit_one(
         self, one: Screened, group: _Group, now_ms: int, before: int | None
-    ) -> _Held | Refusal:
+    ) -> int | Refusal:
         verdict = judge(one, self._chains, self.keyring)
         if verdict is None:
             return self._stage(one, group, now_ms)
@@ -171,17 +164,17 @@ class Sequencer:
         chain = self._chains.epoch(one.header.author, one.header.epoch)
         for place in (verdict, None if chain is None else chain.proof):
             if place is not None and _leaf(place, group)[0][_HEADER_AT] == one.statement.header:
-                return _Held(place)
+                return place
         if self.keyring.is_live(one.header.key_id) and proves(one, verdict, before, self._chains):
             return self._stage_proof(one, group, now_ms)
         return taken(one, self._chains, self.keyring)
 
-    def _stage_proof(self, one: Screened, group: _Group, now_ms: int) -> _Held:
+    def _stage_proof(self, one: Screened, group: _Group, now_ms: int) -> int:
         """Log a second statement for a place: it proves what it proves, and does nothing else."""
         index = self._enter(one.statement, group, now_ms)
         self._chains.contest(one.header, index)
         group.undo.append(partial(self._chains.uncontest, one.header))
-        return _Held(index)
+        return index
 
     @staticmethod
     def _enter(statement: Statement, group: _Group, now_ms: int) -> int:
@@ -189,14 +182,15 @@ class Sequencer:
         group.entries.append((record, statement.stored or None))
         return group.first + len(group.entries) - 1
 
-    def _stage(self, one: Screened, group: _Group, now_ms: int) -> _Held:
+    def _stage(self, one: Screened, group: _Group, now_ms: int) -> int:
         index = self._enter(one.statement, group, now_ms)
         self._chains.push(one.header, index, one.id)
         group.undo.append(partial(self._chains.pop, one.header))
-        undo = self.keyring.heed(one.header, one.content)
-        if undo is not None:
-            group.undo.append(undo)
-        return _Held(index)
+        if one.content is not None:
+            undo = self.keyring.heed(one.header, one.content)
+            if undo is not None:
+                group.undo.append(undo)
+        return index
 
     def _commit(self, group: _Group, now_ms: int) -> None:
         if not group.entries:
@@ -213,14 +207,9 @@ class Sequencer:
 
     def _logged_before(self, statements: Iterable[Screened | Refusal]) -> dict[int, Leaf]:
         """Return the leaves that hold places which statements claim again."""
-        claimed: list[int] = []
-        for one in statements:
-            if isinstance(one, Screened):
-                chain = self._chains.epoch(one.header.author, one.header.epoch)
-                if chain is not None and chain.holds(one.header):
-                    claimed.append(chain.indices[one.header.sequence])
-                    claimed += [] if chain.proof is None else [chain.proof]
-        claimed.sort()
+        claimed = sorted(
+            self._chains.claimed(one.header for one in statements if isinstance(one, Screened))
+        )
         found: dict[int, Leaf] = {}
         while claimed:
             start = claimed[0]
@@ -245,6 +234,6 @@ def _leaf(index: int, group: _Group) -> Leaf:
     return record, stored is not None
 
 
-def _receipt(held: _Held, group: _Group) -> Logged:
-    record, body_held = _leaf(held.index, group)
-    return Logged(held.index, record, body_held)
+def _receipt(held: int, group: _Group) -> Logged:
+    record, body_held = _leaf(held, group)
+    return Logged(held, record, body_held)

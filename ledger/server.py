@@ -11,7 +11,7 @@ import resource
 import secrets
 import signal
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -36,6 +36,9 @@ from ledger.limits import Limits
 from ledger.objects.registry import open_store
 from ledger.publisher import Published, Publisher
 from ledger.reading import Reading
+from ledger.screeners.interface import Screener
+from ledger.screeners.processes import ScreeningProcesses
+from ledger.screeners.threads import ScreeningThreads
 from ledger.sequencer import Sequencer
 from ledger.service import SERVICE, service_handlers
 from ledger.ticks import Ticker
@@ -56,13 +59,17 @@ _log = structlog.get_logger("stillwatch.ledger")
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """How to serve: addresses, the beat in real seconds, the tick in clock milliseconds (``None``: the agreement's)."""
+    """How to serve: addresses, the beat in real seconds, the tick in clock milliseconds (``None``: the agreement's).
+
+    ``screeners`` processes verify signatures beside the ledger's own; with none, threads of it do.
+    """
 
     grpc: Address
     http: Address
     beat_s: float
     tick_ms: int | None
     ready_file: Path | None
+    screeners: int
     limits: Limits = field(default_factory=Limits)
     tls: Path | None = None
     """The folder of what connections are secured with; ``None``: they are not, and stay on this machine."""
@@ -72,7 +79,8 @@ class Server:
     """One ledger from its opening to its end. ``run`` returns when it was told to stop, and has."""
 
     def __init__(self, folder: LedgerFolder, journal: Journal, clock: Clock, how: Serving) -> None:
-        pins = read_pins(read_agreement(journal))
+        self._agreement = read_agreement(journal)
+        pins = read_pins(self._agreement)
         folder.verify_pinned(pins)
         self._how = how
         self._tls = None if how.tls is None else ServerTls(how.tls)
@@ -109,11 +117,14 @@ class Server:
             loop.add_signal_handler(number, self._stopping.set)
         writer = Writer(self._sequencer)
         reading = Reading(self._sequencer, writer, self._journal, self._objects, self._publisher)
-        appending = Appending(writer, self._keyring, self._how.limits)
+        screener = self._screener()
+        appending = Appending(writer, screener, self._how.limits)
         following = Following(self._announcer, self._how.limits)
-        with ExitStack() as closing:
-            for part in (writer.close, reading.close, appending.close, self._publishing.shutdown):
+        async with AsyncExitStack() as closing:
+            for part in (writer.close, reading.close, self._publishing.shutdown):
                 closing.callback(part)
+            closing.push_async_callback(screener.close)
+            await screener.start()
             if self._cosigning is not None:
                 closing.callback(self._cosigning.close)
             server, port = self._listen(appending, reading, following)
@@ -145,6 +156,11 @@ class Server:
                 with suppress(asyncio.CancelledError):
                     await task
         _log.info("stopped", size=self._sequencer.size)
+
+    def _screener(self) -> Screener:
+        if self._how.screeners == 0:
+            return ScreeningThreads(self._keyring)
+        return ScreeningProcesses(self._keyring, self._agreement, self._how.screeners)
 
     def _listen(
         self, appending: Appending, reading: Reading, following: Following

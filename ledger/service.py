@@ -7,12 +7,13 @@ import grpc
 import structlog
 from google.protobuf.message import DecodeError, Message
 
-from ledger.appending import Appending, Request
+from ledger.appending import Appending
 from ledger.errors import LedgerError
 from ledger.fault import STORAGE_FAILED, Context, EndedCall, Fault, busy, end_call, malformed
 from ledger.following import Following
 from ledger.limits import Limits
 from ledger.reading import Reading
+from ledger.screeners.interface import Request
 from protos.stillwatch.ledger.v1 import ledger_pb2
 
 SERVICE: Final = ledger_pb2.DESCRIPTOR.services_by_name["LedgerService"].full_name
@@ -35,7 +36,7 @@ def service_handlers(
 
     def parse_append(data: bytes) -> Request | Fault:
         message = _parse(ledger_pb2.AppendRequest, data, limits)
-        return message if isinstance(message, Fault) else Request(message, len(data))
+        return message if isinstance(message, Fault) else Request(message, data)
 
     def unary(
         kind: type[M], answer: Callable[[M], Awaitable[R]]
@@ -64,7 +65,7 @@ def service_handlers(
             "Append": grpc.stream_stream_rpc_method_handler(
                 appending.append,
                 request_deserializer=parse_append,
-                response_serializer=_serialize,
+                response_serializer=None,  # answers are bytes already
             ),
             "GetAuthor": unary(ledger_pb2.GetAuthorRequest, reading.get_author),
             "GetCheckpoint": unary(ledger_pb2.GetCheckpointRequest, reading.get_checkpoint),

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import structlog
@@ -22,12 +23,19 @@ GROUP_S: Final = 0.02
 MOST_STATEMENTS: Final = 20_000
 """A group takes no more batches once it holds this many statements."""
 MOST_BYTES: Final = 64 << 20
-"""A group takes no more batches once their bodies have this many bytes."""
+"""A group takes no more batches once their requests have this many bytes."""
 
 Batch = Sequence[Screened | Refusal]
 T = TypeVar("T")
 
 _log = structlog.get_logger("stillwatch.ledger")
+
+
+@dataclass(frozen=True, slots=True)
+class _Queued:
+    batch: Batch
+    size: int
+    future: "asyncio.Future[list[Outcome]]"
 
 
 class Writer:
@@ -36,13 +44,16 @@ class Writer:
     def __init__(self, sequencer: Sequencer) -> None:
         self._sequencer = sequencer
         self._thread = ThreadPoolExecutor(1, "writer")
-        self._queue: asyncio.Queue[tuple[Batch, asyncio.Future[list[Outcome]]]] = asyncio.Queue()
+        self._queue: asyncio.Queue[_Queued] = asyncio.Queue()
         self._failing = False
 
-    def submit(self, batch: Batch) -> "asyncio.Future[list[Outcome]]":
-        """Queue a screened batch; the future raises :class:`JournalError` when it did not become durable."""
+    def submit(self, batch: Batch, size: int) -> "asyncio.Future[list[Outcome]]":
+        """Queue a screened batch that came in ``size`` bytes.
+
+        The future raises :class:`JournalError` when the batch did not become durable.
+        """
         future: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
-        self._queue.put_nowait((batch, future))
+        self._queue.put_nowait(_Queued(batch, size, future))
         return future
 
     async def call(self, action: Callable[[], T]) -> T:
@@ -56,11 +67,11 @@ class Writer:
             waiting = [await self._queue.get()]
             await asyncio.sleep(max(0.0, began + GROUP_S - time.monotonic()))
             began = time.monotonic()
-            statements, size = len(waiting[0][0]), _bytes(waiting[0][0])
+            statements, size = len(waiting[0].batch), waiting[0].size
             while not self._queue.empty() and statements < MOST_STATEMENTS and size < MOST_BYTES:
                 waiting.append(self._queue.get_nowait())
-                statements += len(waiting[-1][0])
-                size += _bytes(waiting[-1][0])
+                statements += len(waiting[-1].batch)
+                size += waiting[-1].size
             await self._commit(waiting)
             for _ in waiting:
                 self._queue.task_done()
@@ -73,23 +84,23 @@ class Writer:
         """End the thread."""
         self._thread.shutdown()
 
-    async def _commit(self, waiting: list[tuple[Batch, "asyncio.Future[list[Outcome]]"]]) -> None:
-        batches = [batch for batch, _ in waiting]
+    async def _commit(self, waiting: "list[_Queued]") -> None:
+        batches = [one.batch for one in waiting]
         try:
             outcomes = await self.call(lambda: self._sequencer.log(batches))
         except (JournalError, ForkError) as error:
             self._tell(error)
-            for _, future in waiting:
-                if not future.done():
-                    future.set_exception(error)
-                    future.exception()  # whoever hung up does not ask for it
+            for one in waiting:
+                if not one.future.done():
+                    one.future.set_exception(error)
+                    one.future.exception()  # whoever hung up does not ask for it
             if isinstance(error, ForkError):
                 raise
             return
         self._tell(None)
-        for (_, future), outcome in zip(waiting, outcomes, strict=True):
-            if not future.done():
-                future.set_result(outcome)
+        for one, outcome in zip(waiting, outcomes, strict=True):
+            if not one.future.done():
+                one.future.set_result(outcome)
 
     def _tell(self, error: LedgerError | None) -> None:
         """Tell the operator that nothing can be logged, and that it can be again; not at every group."""
@@ -98,7 +109,3 @@ class Writer:
         elif error is None and self._failing:
             _log.info("logging again")
         self._failing = error is not None
-
-
-def _bytes(batch: Batch) -> int:
-    return sum(len(one.statement.stored) for one in batch if isinstance(one, Screened))

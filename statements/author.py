@@ -1,7 +1,7 @@
 """An author's side of its chain: what it says next, and after what."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 from google.protobuf.message import Message
 
@@ -15,8 +15,7 @@ NOTHING = bytes(32)
 EPOCH_LENGTH = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(NamedTuple):
     """What an author hands to a ledger: header bytes, 64-byte signature, and the bytes to store."""
 
     header: bytes

@@ -5,7 +5,7 @@ fourteen slots. :func:`decode_header` accepts that layout and nothing else; a te
 """
 
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from statements.errors import HeaderError
 
@@ -53,8 +53,7 @@ TEMPLATE = tuple(
 """The constant bytes of every header, with their offsets."""
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """What is signed and logged. Digests and ids are 32 bytes, the epoch 16, times Unix milliseconds."""
 
     kind: int
@@ -118,4 +117,4 @@ def decode_header(data: bytes) -> Header:
     parts = _STRUCT.unpack(data)
     if parts[::2] != _PREFIXES:
         raise HeaderError("MALFORMED_HEADER", "the fields are not those of a version 1 header")
-    return Header(*parts[1::2])
+    return Header._make(parts[1::2])

@@ -1,7 +1,7 @@
 """The record: the leaf of the log, in one layout of 380 bytes."""
 
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from statements.errors import RecordError
 from statements.header import HEADER_LENGTH
@@ -14,8 +14,7 @@ _STRUCT = struct.Struct(f"<3s{HEADER_LENGTH}s2s{SIGNATURE_LENGTH}s1sQ")
 RECORD_LENGTH = _STRUCT.size
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """A logged statement: header bytes, 64-byte signature, and the ledger's hint of when (Unix ms)."""
 
     header: bytes

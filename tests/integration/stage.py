@@ -131,7 +131,7 @@ class Stage:
         """Screen and log statements, and say the time once a minute."""
         keyring = self.sequencer.keyring
         with self._lock:
-            batch = screen(
+            batch, _ = screen(
                 [(one.header, one.signature, one.stored) for one in statements],
                 keyring.known,
                 keyring.may_appear,

@@ -117,7 +117,7 @@ def with_body(person: Person, said: Statement, stored: bytes) -> header_pb2.Stat
     return signed(
         person,
         said,
-        lambda header: dataclasses.replace(header, body_digest=digest, stored_digest=digest),
+        lambda header: header._replace(body_digest=digest, stored_digest=digest),
         stored,
     )
 
@@ -200,11 +200,11 @@ def test_statements_that_no_version_or_nobody_but_others_may_say(
 
     other = town.cast.party_key.key_id
     sent = {
-        "UNKNOWN_KIND": changed(lambda header: dataclasses.replace(header, kind=4_000_000_000)),
-        "UNKNOWN_DISCLOSURE": changed(lambda header: dataclasses.replace(header, disclosure=9)),
+        "UNKNOWN_KIND": changed(lambda header: header._replace(kind=4_000_000_000)),
+        "UNKNOWN_DISCLOSURE": changed(lambda header: header._replace(disclosure=9)),
         "INVERTED_PERIOD": wire(speaker.say(governance_pb2.Fact(), 2, 1)),
-        "WRONG_AUTHOR": changed(lambda header: dataclasses.replace(header, author=other)),
-        "BODY_MISMATCH": wire(dataclasses.replace(speaker.summary(), stored=b"other")),
+        "WRONG_AUTHOR": changed(lambda header: header._replace(author=other)),
+        "BODY_MISMATCH": wire(speaker.summary()._replace(stored=b"other")),
         "BODY_MISSING": wire(speaker.say(governance_pb2.Fact()), withheld=True),
         "MALFORMED_BODY": with_body(speaker, speaker.say(governance_pb2.Fact()), b"\xff"),
         "BAD_ENROLMENT": wire(speaker.say(town.cast.enrolment(town.cast.person()))),
@@ -217,7 +217,7 @@ def test_kinds_whose_effects_are_not_checked_are_not_logged(town: Town, speaker:
     for kind in (Kind.ACTIVATION, Kind.FOREIGN_CHECKPOINT):
 
         def change(header: Header, kind: Kind = kind) -> Header:
-            return dataclasses.replace(header, kind=int(kind))
+            return header._replace(kind=int(kind))
 
         sent = signed(speaker, speaker.summary(), change)
         assert reasons(town.send(sent)) == ["UNKNOWN_KIND"]

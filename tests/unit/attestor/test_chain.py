@@ -1,7 +1,6 @@
 """Chains: every place once, openings where they belong, nothing lost when an epoch is given up."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -145,9 +144,9 @@ def test_what_a_failing_disk_has_changed_is_counted_as_lost_and_the_rest_said_ag
     chain.keep()
     damaged = [
         first,
-        replace(second, stored=second.stored[:-1] + b"\xff"),
-        replace(third, header=third.header[:-9] + bytes(9)),
-        replace(fourth, stored=b""),
+        second._replace(stored=second.stored[:-1] + b"\xff"),
+        third._replace(header=third.header[:-9] + bytes(9)),
+        fourth._replace(stored=b""),
     ]
     chain.reopen(NOTHING, damaged)
     assert chain.dropped == 3

@@ -20,6 +20,7 @@ from ledger.keyring import Keyring
 from ledger.limits import Limits
 from ledger.publisher import Publisher
 from ledger.reading import Reading
+from ledger.screeners.threads import ScreeningThreads
 from ledger.sequencer import Sequencer
 from ledger.service import SERVICE, service_handlers
 from ledger.writer import Writer
@@ -68,7 +69,8 @@ class Rig:
     async def _serve(self) -> None:
         self._loop.set_exception_handler(lambda _, said: self.errors.append(str(said["message"])))
         self.writer = Writer(self.sequencer)
-        self.appending = Appending(self.writer, self.keyring, self.limits)
+        self.screener = ScreeningThreads(self.keyring)
+        self.appending = Appending(self.writer, self.screener, self.limits)
         reading = Reading(self.sequencer, self.writer, self.journal, self.store, self.publisher)
         server = grpc.aio.server(options=self.limits.server_options(self.limits.connections))
         self.announcer = Announcer()
@@ -82,7 +84,7 @@ class Rig:
         await self._end.wait()
         await server.stop(0.2)
         working.cancel()
-        self.appending.close()
+        await self.screener.close()
         reading.close()
         self.writer.close()
 

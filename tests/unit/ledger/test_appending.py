@@ -246,7 +246,7 @@ def test_connections_end_after_their_time_and_honest_clients_go_on(
 def test_requests_beyond_what_may_wait_end_their_stream(cast: Cast, small: Rig) -> None:
     """Screening stands still: one request is worked on, one waits, and the next finds the line full."""
     stop = threading.Event()
-    small.appending._screen = lambda message: stop.wait(10) and []  # type: ignore[method-assign, assignment, return-value]
+    small.screener._screen = lambda request: stop.wait(10) and []  # type: ignore[method-assign, assignment, return-value]
     cast.party.open()
     large = [cast.party.summary(size=40_000) for _ in range(3)]
     streams = [Stream(small) for _ in range(3)]

@@ -59,7 +59,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Log:
         for node in nodes:
             one = node.summary()
             said.append((node, Statement(one.header, one.signature, b"") if at == 7 else one))
-    sequencer.log([[screened(person, one) for person, one in said]])
+    sequencer.log([[screened(one) for person, one in said]])
     publisher = Publisher(journal, DirectoryStore(folder.path), folder.signer)
     publisher.open()
     publisher.publish()

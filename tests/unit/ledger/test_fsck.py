@@ -90,7 +90,7 @@ def make(place: Path, steps: tuple[int, ...]) -> Log:
             node = people[at % 3]
             one = node.summary(size=30)
             said.append((node, Statement(one.header, one.signature, b"") if at % 7 == 0 else one))
-        sequencer.log([[screened(person, one) for person, one in said]])
+        sequencer.log([[screened(one) for person, one in said]])
         said = []
         ticker.tick(publisher.publish())
         hours.ms += 60_000 * (number + 1)
@@ -220,7 +220,7 @@ def test_a_wrong_entry_is_told_from_a_wrong_tile(log: Log, served: Path) -> None
     path = served / "tile/entries/000"
     data = path.read_bytes()
     record = decode_record(data[2 + 5 * 382 : 382 + 5 * 382])
-    changed = encode_record(dataclasses.replace(record, logged_at_ms=record.logged_at_ms + 1))
+    changed = encode_record(record._replace(logged_at_ms=record.logged_at_ms + 1))
     path.write_bytes(data[: 2 + 5 * 382] + changed + data[382 + 5 * 382 :])
     (flaw,) = [flaw for flaw in check(served).flaws if flaw.reason != "FORMS_DIFFER"]
     assert (flaw.place, flaw.reason) == ("tile/entries/000", "WRONG_ENTRIES")
@@ -377,9 +377,7 @@ class TestRecords:
     ) -> None:
         def change(entries: list[Entry]) -> None:
             record = decode_record(entries[1][0])
-            header = encode_header(
-                dataclasses.replace(decode_header(record.header), previous=b"\7" * 32)
-            )
+            header = encode_header(decode_header(record.header)._replace(previous=b"\7" * 32))
             signature = log.cast.ledger_key.sign(statement_id(header))
             entries[1] = encode_record(Record(header, signature, T0)), entries[1][1]
 
@@ -396,7 +394,7 @@ def signature_of(record: bytes) -> bytes:
 
 
 def resigned(record: bytes, signature: bytes) -> bytes:
-    return encode_record(dataclasses.replace(decode_record(record), signature=signature))
+    return encode_record(decode_record(record)._replace(signature=signature))
 
 
 def malleated(record: bytes) -> bytes:

@@ -30,7 +30,7 @@ class Desk:
 
     def send(self, *said: Statement) -> list[Outcome]:
         keyring = self.keyring
-        batch = screen(
+        batch, _ = screen(
             [triple(one) for one in said],
             keyring.known,
             keyring.may_appear,

@@ -1,6 +1,5 @@
 """What of a statement is judged before its place in the log."""
 
-import dataclasses
 from collections.abc import Callable
 
 import pytest
@@ -39,9 +38,10 @@ class Desk:
             self.keyring.show(person.key.verifying_key())
 
     def screen(self, *sent: Sent) -> list[Screened | Refusal]:
-        return screen(
+        results, _ = screen(
             sent, self.keyring.known, self.keyring.may_appear, self.agreement, self.disclosures
         )
+        return results
 
     def reason(self, sent: Sent) -> str:
         (result,) = self.screen(sent)
@@ -71,16 +71,16 @@ def with_body(person: Person, said: Statement, stored: bytes) -> Sent:
     return signed(
         person,
         said,
-        lambda header: dataclasses.replace(header, body_digest=digest, stored_digest=digest),
+        lambda header: header._replace(body_digest=digest, stored_digest=digest),
         stored,
     )
 
 
-def test_a_good_statement_goes_through_with_its_id_and_key(cast: Cast, desk: Desk) -> None:
+def test_a_good_statement_goes_through_with_its_id(cast: Cast, desk: Desk) -> None:
     said = cast.party.say(governance_pb2.Accession(agreement=bytes(32)))
     (result,) = desk.screen(triple(said))
     assert isinstance(result, Screened)
-    assert (result.id, result.key) == (said.id, cast.party_key.verifying_key())
+    assert result.id == said.id
     assert result.content == governance_pb2.Accession(agreement=bytes(32))
     assert result.statement == said
 
@@ -175,9 +175,7 @@ def test_a_pinned_key_is_shown_by_its_own_opening(cast: Cast) -> None:
 def test_kinds_whose_effects_cannot_be_checked_are_refused(
     cast: Cast, desk: Desk, kind: int
 ) -> None:
-    sent = signed(
-        cast.party, cast.party.summary(), lambda header: dataclasses.replace(header, kind=kind)
-    )
+    sent = signed(cast.party, cast.party.summary(), lambda header: header._replace(kind=kind))
     assert desk.reason(sent) == "UNKNOWN_KIND"
 
 
@@ -186,7 +184,7 @@ def test_another_disclosure_than_public_is_refused(cast: Cast, desk: Desk, discl
     sent = signed(
         cast.party,
         cast.party.summary(),
-        lambda header: dataclasses.replace(header, disclosure=disclosure),
+        lambda header: header._replace(disclosure=disclosure),
     )
     assert desk.reason(sent) == "UNKNOWN_DISCLOSURE"
 
@@ -225,7 +223,7 @@ def test_a_public_body_with_two_digests_is_refused(cast: Cast, desk: Desk) -> No
     sent = signed(
         cast.party,
         cast.party.summary(),
-        lambda header: dataclasses.replace(header, body_digest=bytes(32)),
+        lambda header: header._replace(body_digest=bytes(32)),
     )
     assert desk.reason(sent) == "BODY_MISMATCH"
 
@@ -269,11 +267,11 @@ def test_an_opening_whose_pinned_bytes_are_no_key_is_refused() -> None:
     digest = body_digest(spki)
 
     def change(header: Header) -> Header:
-        return dataclasses.replace(header, author=digest, key_id=digest)
+        return header._replace(author=digest, key_id=digest)
 
     cast.party.open()
     said = cast.party.say(identity_pb2.Opening(key=spki, logs=["x"], agreements=[bytes(32)]))
-    (result,) = screen(
+    (result,), shown = screen(
         [signed(cast.party, said, change)],
         lambda _: None,
         lambda asked: asked == digest,
@@ -282,6 +280,7 @@ def test_an_opening_whose_pinned_bytes_are_no_key_is_refused() -> None:
     )
     assert isinstance(result, Refusal)
     assert result.reason == "MALFORMED_BODY"
+    assert shown == []
 
 
 @pytest.mark.parametrize(
@@ -333,7 +332,7 @@ def test_every_other_kind_is_logged_whatever_it_says(cast: Cast, desk: Desk, kin
     digest = body_digest(stored)
 
     def change(header: Header) -> Header:
-        return dataclasses.replace(header, kind=int(kind), body_digest=digest, stored_digest=digest)
+        return header._replace(kind=int(kind), body_digest=digest, stored_digest=digest)
 
     (result,) = desk.screen(signed(cast.party, cast.party.summary(), change, stored))
     assert isinstance(result, Screened)
@@ -355,9 +354,7 @@ def test_no_content_of_a_live_key_breaks_screening(tail: bytes, kind: Kind) -> N
     sent = signed(
         cast.party,
         cast.party.summary(),
-        lambda header: dataclasses.replace(
-            header, kind=int(kind), body_digest=digest, stored_digest=digest
-        ),
+        lambda header: header._replace(kind=int(kind), body_digest=digest, stored_digest=digest),
         stored,
     )
     (result,) = Desk(cast).screen(sent)

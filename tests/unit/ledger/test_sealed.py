@@ -66,7 +66,10 @@ def judge(cast: Cast, *said: Statement, withheld: bool = False) -> list[Screened
     sent = [triple(one) for one in said]
     if withheld:
         sent = [(header, signature, None) for header, signature, _ in sent]
-    return screen(sent, keyring.known, keyring.may_appear, cast.pins.digest, cast.pins.disclosures)
+    results, _ = screen(
+        sent, keyring.known, keyring.may_appear, cast.pins.digest, cast.pins.disclosures
+    )
+    return results
 
 
 def reason(cast: Cast, said: Statement, *, withheld: bool = False) -> str:
@@ -102,7 +105,7 @@ def test_a_sealed_body_may_be_withheld(cast: Cast) -> None:
 def test_no_kind_is_sealed_that_the_agreement_does_not_have_sealed(cast: Cast, kind: Kind) -> None:
     cast.party.open()
     said = cast.party.say(summary(), T0, T0, content_key(cast))
-    header = dataclasses.replace(decode_header(said.header), kind=int(kind))
+    header = decode_header(said.header)._replace(kind=int(kind))
     assert reason(cast, signed(cast, header, said.stored)) in {"UNKNOWN_DISCLOSURE", "UNKNOWN_KIND"}
 
 
@@ -123,14 +126,14 @@ def test_a_body_sealed_to_another_class_is_refused(cast: Cast) -> None:
 def test_a_body_that_is_called_sealed_and_is_not_is_refused(cast: Cast) -> None:
     cast.party.open()
     said = cast.party.summary()
-    header = dataclasses.replace(decode_header(said.header), disclosure=2)
+    header = decode_header(said.header)._replace(disclosure=2)
     assert reason(cast, signed(cast, header, said.stored)) == "BODY_MISMATCH"
 
 
 def test_a_sealed_body_with_a_flipped_bit_is_refused(cast: Cast) -> None:
     cast.party.open()
     said = cast.party.say(summary(), T0, T0, content_key(cast))
-    spoilt = dataclasses.replace(said, stored=said.stored[:-1] + bytes([said.stored[-1] ^ 1]))
+    spoilt = said._replace(stored=said.stored[:-1] + bytes([said.stored[-1] ^ 1]))
     assert reason(cast, spoilt) == "BODY_MISMATCH"
 
 

@@ -30,7 +30,7 @@ class Log:
         self.sequencer = Sequencer.open(self.journal, self.cast.keyring(), self.hours)
 
     def send(self, *said: tuple[Person, Statement]) -> list[Outcome]:
-        (outcomes,) = self.sequencer.log([[screened(person, one) for person, one in said]])
+        (outcomes,) = self.sequencer.log([[screened(one) for person, one in said]])
         return outcomes
 
     def party(self, *said: Statement) -> list[Outcome]:
@@ -124,7 +124,7 @@ def test_an_enrolment_counts_for_what_follows_in_its_group(cast: Cast, log: Log)
 
 def test_refusals_of_screening_go_through_and_take_no_place(cast: Cast, log: Log) -> None:
     refusal = Refusal("HIGH_S", "no")
-    opening = screened(cast.party, cast.party.open())
+    opening = screened(cast.party.open())
     assert log.sequencer.log([[refusal, opening, refusal]])[0][::2] == [refusal, refusal]
     assert log.journal.size() == 1
 

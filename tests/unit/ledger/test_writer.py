@@ -14,6 +14,9 @@ from ledger.sequencer import Logged, Sequencer
 from ledger.writer import Writer
 from tests.unit.ledger.cast import Cast, FailingJournal, Hours, screened
 
+SIZE = 1_000
+"""Bytes that each batch came in, as far as the writer was told."""
+
 
 class Desk:
     """A writer at work, and how large its groups were."""
@@ -51,7 +54,7 @@ def desk(cast: Cast, journal: FailingJournal) -> Desk:
 def test_batches_that_arrive_together_become_durable_together(cast: Cast, desk: Desk) -> None:
     async def scene(writer: Writer) -> None:
         said = [cast.party.open(), *cast.party.summaries(9)]
-        futures = [writer.submit([screened(cast.party, one)]) for one in said]
+        futures = [writer.submit([screened(one)], SIZE) for one in said]
         outcomes = [await future for future in futures]
         indices = [one.index for (one,) in outcomes if isinstance(one, Logged)]
         assert indices == list(range(10))
@@ -65,7 +68,7 @@ def test_a_group_takes_no_more_batches_once_it_is_large(
 ) -> None:
     async def scene(writer: Writer) -> None:
         said = [cast.party.open(), *cast.party.summaries(9, size=1000)]
-        futures = [writer.submit([screened(cast.party, one)]) for one in said]
+        futures = [writer.submit([screened(one)], SIZE) for one in said]
         for future in futures:
             await future
 
@@ -82,12 +85,12 @@ def test_a_group_takes_no_more_batches_once_it_is_large(
 
 def test_a_group_that_failed_answers_nobody_and_the_next_goes_on(cast: Cast, desk: Desk) -> None:
     async def scene(writer: Writer) -> None:
-        opening = screened(cast.party, cast.party.open())
+        opening = screened(cast.party.open())
         desk.journal.failures = ["before", "before"]
         for _ in range(2):
             with pytest.raises(JournalError):
-                await writer.submit([opening])
-        (outcome,) = await writer.submit([opening])
+                await writer.submit([opening], SIZE)
+        (outcome,) = await writer.submit([opening], SIZE)
         assert isinstance(outcome, Logged)
 
     with capture_logs() as logs:
@@ -98,9 +101,9 @@ def test_a_group_that_failed_answers_nobody_and_the_next_goes_on(cast: Cast, des
 
 def test_whoever_hung_up_does_not_keep_others_from_their_answers(cast: Cast, desk: Desk) -> None:
     async def scene(writer: Writer) -> None:
-        gone = writer.submit([screened(cast.party, cast.party.open())])
+        gone = writer.submit([screened(cast.party.open())], SIZE)
         gone.cancel()
-        (outcome,) = await writer.submit([screened(cast.party, cast.party.summary())])
+        (outcome,) = await writer.submit([screened(cast.party.summary())], SIZE)
         assert isinstance(outcome, Logged)
         assert outcome.index == 1
 
@@ -112,7 +115,7 @@ def test_a_fork_ends_the_writer_and_answers_nobody(cast: Cast, journal: FailingJ
         writer = Writer(Sequencer.open(journal, cast.keyring(), Hours()))
         SqliteJournal.append(journal, 0, [(bytes(380), None)])
         working = asyncio.create_task(writer.run())
-        future = writer.submit([screened(cast.party, cast.party.open())])
+        future = writer.submit([screened(cast.party.open())], SIZE)
         with pytest.raises(ForkError):
             await future
         with pytest.raises(ForkError):
@@ -124,7 +127,7 @@ def test_a_fork_ends_the_writer_and_answers_nobody(cast: Cast, journal: FailingJ
 
 def test_calls_come_between_groups(cast: Cast, desk: Desk) -> None:
     async def scene(writer: Writer) -> None:
-        future = writer.submit([screened(cast.party, cast.party.open())])
+        future = writer.submit([screened(cast.party.open())], SIZE)
         await future
         assert await writer.call(desk.groups.copy) == [1]
 
@@ -133,9 +136,9 @@ def test_calls_come_between_groups(cast: Cast, desk: Desk) -> None:
 
 def test_draining_waits_for_what_was_taken_off_the_queue_too(cast: Cast, desk: Desk) -> None:
     async def scene(writer: Writer) -> None:
-        first = writer.submit([screened(cast.party, cast.party.open())])
+        first = writer.submit([screened(cast.party.open())], SIZE)
         await first
-        second = writer.submit([screened(cast.party, cast.party.summary())])
+        second = writer.submit([screened(cast.party.summary())], SIZE)
         await asyncio.sleep(0)  # the writer has it, and waits for its beat
         await writer.drain()
         assert second.done()

@@ -72,11 +72,11 @@ class Log:
 
     def header(self, author: str, key: str | None = None) -> Header:
         key_id = self.lives.current(of(author)) if key is None else of(key)
-        return replace(HEADER, author=of(author), key_id=key_id)
+        return HEADER._replace(author=of(author), key_id=key_id)
 
     def say(self, author: str, deed: Deed) -> Change:
         """Let the holder of an author's newest key say something about keys."""
-        header = replace(self.header(author), kind=int(kind_of(deed)))
+        header = self.header(author)._replace(kind=int(kind_of(deed)))
         self.lives.judge(header, deed)
         self.changes.append(self.lives.apply(header, deed))
         return self.changes[-1]

@@ -33,7 +33,7 @@ HEADER = Header(
     stored_digest=bytes(32),
     disclosure=1,
 )
-SAVIOUR = replace(HEADER, author=b"r" * 32, key_id=b"r" * 32)
+SAVIOUR = HEADER._replace(author=b"r" * 32, key_id=b"r" * 32)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_a_rotation_says_whose_key_it_replaces(new: SigningKey) -> None:
 
 
 @pytest.mark.parametrize(
-    "header", [replace(HEADER, author=b"b" * 32), replace(HEADER, key_id=b"l" * 32)]
+    "header", [HEADER._replace(author=b"b" * 32), HEADER._replace(key_id=b"l" * 32)]
 )
 def test_what_a_new_key_agreed_to_serves_no_other_author_and_no_other_key(
     new: SigningKey, header: Header
@@ -63,7 +63,7 @@ def test_a_recovery_serves_whoever_may_say_so_for_that_author_under_that_agreeme
 ) -> None:
     """Which key goes is not named: a thief may have rotated it meanwhile."""
     agreed = recovery(new, AUTHOR, AGREEMENT)
-    judge = replace(SAVIOUR, author=b"j" * 32, key_id=b"j" * 32)
+    judge = SAVIOUR._replace(author=b"j" * 32, key_id=b"j" * 32)
     assert verify_rotation(agreed, judge, AGREEMENT) == new.verifying_key()
     with pytest.raises(SignatureError):
         verify_rotation(agreed, SAVIOUR, b"h" * 32)

@@ -74,7 +74,7 @@ def test_two_headers_for_one_place_are_proved_and_the_first_logged_counts(book: 
 def test_a_forged_second_header_is_no_fork(book: Logbook) -> None:
     """Nobody can frame an author without its key, whichever is logged first."""
     index = _windows(book, 2)[0]
-    forged = replace(decode_header(decode_record(book.records[index]).header), end_ms=T0 + 1)
+    forged = decode_header(decode_record(book.records[index]).header)._replace(end_ms=T0 + 1)
     for at in (index, index + 1):
         trial = replace(book, records=list(book.records), bodies=list(book.bodies))
         trial.records.insert(at, encode_record(Record(encode_header(forged), b"\x01" * 64, T0)))

@@ -41,13 +41,13 @@ def _authentic(evidence: Evidence) -> set[int]:
 def _resigned(book: Logbook, index: int, **changes: object) -> None:
     """Change the header of a logged record, and leave its signature as it was."""
     record = decode_record(book.records[index])
-    header = replace(decode_header(record.header), **changes)  # type: ignore[arg-type]
-    book.records[index] = encode_record(replace(record, header=encode_header(header)))
+    header = decode_header(record.header)._replace(**changes)  # type: ignore[arg-type]
+    book.records[index] = encode_record(record._replace(header=encode_header(header)))
 
 
 def _with_signature(book: Logbook, index: int, signature: bytes) -> None:
     book.records[index] = encode_record(
-        replace(decode_record(book.records[index]), signature=signature)
+        decode_record(book.records[index])._replace(signature=signature)
     )
 
 

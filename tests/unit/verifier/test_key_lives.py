@@ -206,7 +206,7 @@ def test_a_rotation_at_a_place_that_was_taken_does_nothing(book: Logbook) -> Non
 def test_a_forged_statement_at_its_place_does_not_undo_a_rotation(book: Logbook) -> None:
     node, new = _node(book), SigningKey.generate()
     other = book.window(replace(node), T0, IDLE)
-    forged = book.log(replace(other, signature=bytes(31) + b"\x01" + bytes(31) + b"\x01"))
+    forged = book.log(other._replace(signature=bytes(31) + b"\x01" + bytes(31) + b"\x01"))
     _rotate(book, node, new)
     _resume(book, node, new)
     evidence = book.evidence()

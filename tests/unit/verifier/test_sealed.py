@@ -150,17 +150,17 @@ Spoil = Callable[[Logbook, Statement], Statement]
 def _to_garbage(book: Logbook, said: Statement) -> Statement:
     """Say that the ciphertext is garbage: digests hold, and nothing opens."""
     stored = bytes(len(said.stored))
-    header = dataclasses.replace(decode_header(said.header), stored_digest=body_digest(stored))
+    header = decode_header(said.header)._replace(stored_digest=body_digest(stored))
     return _signed(book, header, stored)
 
 
 def _to_another_body(book: Logbook, said: Statement) -> Statement:
-    header = dataclasses.replace(decode_header(said.header), body_digest=b"?" * 32)
+    header = decode_header(said.header)._replace(body_digest=b"?" * 32)
     return _signed(book, header, said.stored)
 
 
 def _to_another_class(book: Logbook, said: Statement) -> Statement:
-    header = dataclasses.replace(decode_header(said.header), disclosure=3)
+    header = decode_header(said.header)._replace(disclosure=3)
     return _signed(book, header, said.stored)
 
 

@@ -112,7 +112,7 @@ def test_a_checkpoint_that_the_log_did_not_sign_is_refused(book: Logbook) -> Non
 def test_a_record_that_is_not_in_the_tree_is_refused(book: Logbook) -> None:
     bundle = bundle_of(book, {0, 5, 8})
     record = decode_record(bundle.records[1])
-    changed = encode_record(replace(record, logged_at_ms=record.logged_at_ms + 1))
+    changed = encode_record(record._replace(logged_at_ms=record.logged_at_ms + 1))
     for false in (
         replace(bundle, records=(bundle.records[0], changed, bundle.records[2])),
         replace(bundle, records=bundle.records[::-1]),
@@ -215,7 +215,7 @@ def test_another_body_is_refuted_and_read_no_further(book: Logbook) -> None:
 
 def resigned(book: Logbook, index: int, signature: bytes) -> None:
     record = decode_record(book.records[index])
-    book.records[index] = encode_record(replace(record, signature=signature))
+    book.records[index] = encode_record(record._replace(signature=signature))
 
 
 def test_a_signature_by_somebody_else_is_refuted(book: Logbook) -> None:
@@ -229,7 +229,7 @@ def test_what_a_log_puts_into_an_authors_mouth_does_not_make_it_contradict_itsel
     book: Logbook,
 ) -> None:
     header = decode_header(decode_record(book.records[8]).header)
-    words = encode_header(replace(header, end_ms=header.end_ms + 1))
+    words = encode_header(header._replace(end_ms=header.end_ms + 1))
     book.records.append(encode_record(Record(words, decode_record(book.records[8]).signature, T0)))
     book.bodies.append(book.bodies[8])
     assert told(verified(book).refuted) == [("BAD_SIGNATURE", 14)]
@@ -323,7 +323,7 @@ def with_digest(book: Logbook, disclosure: int) -> Outcome:
     """Verify a log whose last window names a body that is not what is stored."""
     node = node_of(book)
     said = book.window(node, book.now_ms, IDLE)
-    header = replace(decode_header(said.header), body_digest=b"\x01" * 32, disclosure=disclosure)
+    header = decode_header(said.header)._replace(body_digest=b"\x01" * 32, disclosure=disclosure)
     words = encode_header(header)
     signature = node.key.sign(statement_id(words))
     book.log(Statement(words, signature, said.stored))

@@ -1,0 +1,45 @@
+"""The side of a process beside the ledger: it answers until the ledger hangs up, or has died."""
+
+import ctypes
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from ledger.processes.frames import frame, receive
+
+_PR_SET_PDEATHSIG: Final = 1
+
+
+class Parent:
+    """The ledger, as the process beside it sees it."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+
+    def questions(self) -> Iterator[bytes]:
+        """Yield what the ledger sends, until it hangs up or dies."""
+        while (data := receive(self._connection)) is not None:
+            yield data
+
+    def answer(self, data: bytes) -> None:
+        """Send an answer."""
+        self._connection.sendall(frame(data))
+
+
+@contextmanager
+def parent(descriptor: str) -> Iterator[Parent]:
+    """Speak with the ledger over the socket with that descriptor; the process dies with the ledger.
+
+    Signals that end a ledger are its own: it drains, and hangs up when it has.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    with socket.socket(fileno=int(descriptor)) as connection:
+        try:
+            yield Parent(connection)
+        except (BrokenPipeError, ConnectionResetError):
+            os._exit(0)

@@ -1,0 +1,67 @@
+"""A screening process: ``python -m ledger.screeners.worker FD``.
+
+It holds no key of the ledger's, and opens no file.
+"""
+
+import gc
+import sys
+
+from ledger.processes.parent import Parent, parent
+from ledger.refusal import Refusal
+from ledger.screeners.questions import (
+    ID_LENGTH,
+    Answer,
+    Question,
+    decode_question,
+    encode_answer,
+)
+from ledger.screening import parts_of, screen
+from protos.stillwatch.ledger.v1 import ledger_pb2
+from statements.pins import Pins, read_pins
+from statements.signing import VerifyingKey
+
+_REFUSED = bytes(ID_LENGTH)
+
+
+class Worker:
+    """What one screening process knows: the agreement, and the keys that it was told of."""
+
+    def __init__(self, pins: Pins) -> None:
+        self._pins = pins
+        self._appears: set[bytes] = set()
+        self._known: dict[bytes, VerifyingKey] = {}
+
+    def answer(self, question: Question) -> Answer:
+        """Screen a request."""
+        for digest, spki in question.keys:
+            self._appears.add(digest)
+            if spki:
+                self._known[digest] = VerifyingKey.from_spki(spki)
+        results, shown = screen(
+            parts_of(ledger_pb2.AppendRequest.FromString(question.request)),
+            self._known.get,
+            self._appears.__contains__,
+            self._pins.digest,
+            self._pins.disclosures,
+        )
+        refusals = {at: one for at, one in enumerate(results) if isinstance(one, Refusal)}
+        ids = [_REFUSED if isinstance(one, Refusal) else one.id for one in results]
+        return Answer(ids, refusals, [key.spki for key in shown])
+
+
+def work(ledger: Parent) -> None:
+    """Answer the ledger's questions, after its agreement."""
+    questions = ledger.questions()
+    agreement = next(questions, None)
+    if agreement is None:
+        return
+    worker = Worker(read_pins(agreement))
+    gc.collect()
+    gc.freeze()
+    for data in questions:
+        ledger.answer(encode_answer(worker.answer(decode_question(data))))
+
+
+if __name__ == "__main__":
+    with parent(sys.argv[1]) as asking:
+        work(asking)
