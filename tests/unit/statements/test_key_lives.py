@@ -1,7 +1,7 @@
 """Who may replace whose key: the one rule of ledgers and auditors, and its laws under whatever anybody says."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import pytest

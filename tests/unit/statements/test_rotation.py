@@ -1,7 +1,5 @@
 """What two keys sign so that an author goes on under the second."""
 
-from dataclasses import replace
-
 import pytest
 
 from protos.stillwatch.statement.v1 import identity_pb2
