@@ -20,6 +20,7 @@ from attestor.observe import observe
 from attestor.output import Json, as_text, output_option, printable, show
 from attestor.preview import Preview
 from attestor.recording import RecordingReader
+from attestor.recover import recover
 from attestor.revoke import revoke
 from attestor.rotate import rotate
 from attestor.settings import Settings, parse_instant
@@ -83,6 +84,7 @@ def _as_words(_logger: object, level: str, event: MutableMapping[str, object]) -
 
 
 agent.add_command(enrol)
+agent.add_command(recover)
 agent.add_command(revoke)
 agent.add_command(rotate)
 
@@ -93,11 +95,13 @@ agent.add_command(rotate)
 def keygen(key_path: Path, output: str) -> None:
     """Draw a key, and print the id of the node that will hold it.
 
-    A party's key is drawn likewise: what is printed as pinned_as is what the agreement says of it.
+    A party's key is drawn likewise, and the recovery key of whoever signs: what is printed as pinned_as is what the
+    agreement says of it.
 
     \b
     Example:
       stillwatch agent keygen --key node1.key
+      stillwatch agent keygen --key aurora-recovery.key
     """
     key = SigningKey.generate()
     write_signing_key(key_path, key)

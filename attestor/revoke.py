@@ -1,6 +1,8 @@
 """``stillwatch agent revoke``: a party ends a key of a node that it enrolled."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
@@ -11,7 +13,13 @@ from statements.clock import parse_clock
 from statements.ledger_client import LedgerClient
 from statements.publication import publish
 
+FC = TypeVar("FC", bound=Callable[..., Any])
 _FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+def digest_option(name: str, help_text: str) -> Callable[[FC], FC]:
+    """Return a required option that names a key by its digest."""
+    return click.option(name, callback=_digest, required=True, metavar="DIGEST", help=help_text)
 
 
 def _digest(_context: click.Context, _parameter: click.Parameter, text: str) -> bytes:
@@ -26,11 +34,8 @@ def _digest(_context: click.Context, _parameter: click.Parameter, text: str) -> 
 
 @click.command()
 @click.option("--party-key", type=_FILE, required=True, help="The party's key.")
-@click.option(
-    "--key-id",
-    callback=_digest,
-    required=True,
-    help="SHA-256 of the key: the node's id, or the new_key of its last rotation.",
+@digest_option(
+    "--key-id", "SHA-256 of the key: the node's id, or the new_key of its last rotation."
 )
 @click.option("--reason", help="Why, for people; everybody can read it.")
 @click.option("--ledger", required=True, help="HOST:PORT of the ledger.")
@@ -51,7 +56,8 @@ def revoke(
 ) -> None:
     """End a node's key, for good. What it said before stands; its chips stay owed by the party.
 
-    For a key that is lost, or with which a thief has gone on already; one that may only have been copied is rotated.
+    The node says nothing more until you give it another key (stillwatch agent recover), which ends the old one by
+    itself. A key that may only have been copied is rotated.
 
     \b
     Example:

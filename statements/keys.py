@@ -116,6 +116,17 @@ def read_signing_key(path: Path) -> SigningKey:
     return SigningKey.from_private(private)
 
 
+def write_author(path: Path, author: bytes) -> None:
+    """Write beside the file of a key for whom it speaks, durable once the folder is; raises OSError."""
+    beside = path.with_name(path.name + ".author")
+    fresh = beside.with_name(beside.name + ".new")
+    with fresh.open("w", encoding="ascii") as file:
+        file.write(author.hex() + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(beside)
+
+
 def read_author(path: Path, key: SigningKey) -> bytes:
     """Return the author for whom the key in a file speaks: the digest of its first key, in ``KEY.author`` if another.
 

@@ -65,11 +65,19 @@ def verify_rotation(
     author may say so is the caller's to check. Raises :class:`BodyError` when the author named is none, and
     :class:`SignatureError` when the bytes are no key, or the proof is not by it.
     """
-    digest = rotation_digest(header.author, header.key_id)
     if message.HasField("author"):
-        if len(message.author) != _DIGEST_LENGTH:
-            raise BodyError("MALFORMED_BODY", "a rotation names its author by 32 bytes")
-        digest = recovery_digest(agreement, message.author)
+        return verify_recovery(message, agreement)
+    return _verify_possession(message, rotation_digest(header.author, header.key_id))
+
+
+def verify_recovery(message: identity_pb2.Rotation, agreement: bytes) -> VerifyingKey:
+    """Return the new key of an author whose key is lost; as :func:`verify_rotation`, whoever says so."""
+    if len(message.author) != _DIGEST_LENGTH:
+        raise BodyError("MALFORMED_BODY", "a rotation names its author by 32 bytes")
+    return _verify_possession(message, recovery_digest(agreement, message.author))
+
+
+def _verify_possession(message: identity_pb2.Rotation, digest: bytes) -> VerifyingKey:
     key = VerifyingKey.from_spki(message.new_key)
     verify_signature(key, digest, message.possession)
     return key

@@ -18,6 +18,7 @@ from statements.keys import (
     read_author,
     read_signing_key,
     sync_folder,
+    write_author,
     write_signing_key,
 )
 from statements.ledger_client import LedgerClient
@@ -82,13 +83,7 @@ def rotate_key(
 
 
 def _replace(key_path: Path, coming: Path, retired: Path, author: bytes) -> None:
-    beside = key_path.with_name(key_path.name + ".author")
-    fresh = beside.with_name(beside.name + ".new")
-    with fresh.open("w", encoding="ascii") as file:
-        file.write(author.hex() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(beside)
+    write_author(key_path, author)
     key_path.with_name(key_path.name + ".chain").unlink(missing_ok=True)
     with suppress(FileExistsError):  # an earlier call came as far
         os.link(key_path, retired)

@@ -33,11 +33,28 @@ policy = "quorum none"
 [[parties]]
 id = "aster"
 key = "sha256:{party}"
+[[evaluators]]
+id = "gauge"
+key = "sha256:{gauge}"
+recovery = "sha256:{saviour}"
+[[verifiers]]
+id = "auditor"
+key = "sha256:{auditor}"
+[[adjudicators]]
+id = "judge-1"
+key = "sha256:{judge_1}"
+[[adjudicators]]
+id = "judge-2"
+key = "sha256:{judge_2}"
+[panel]
+members = ["judge-1", "judge-2"]
+quorum = 2
 [[ledgers]]
 origin = "{origin}"
 vkey = "{vkey}"
 key = "{key}"
 """
+_PEOPLE = ("party", "gauge", "saviour", "auditor", "judge-1", "judge-2")
 
 
 @contextmanager
@@ -53,11 +70,21 @@ def no_room(size: int = 100) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class RealLedger:
-    """Where a ledger listens, the agreement that it serves, and the file of the one party's key."""
+    """Where a ledger listens, the agreement that it serves, and the file of the one party's key.
+
+    Beside it are the agreement, and the keys of everybody else: ``NAME.key``.
+    """
 
     target: str
     pins: Pins
     party: Path
+
+    @property
+    def agreement(self) -> Path:
+        return self.party.with_name("agreement.toml")
+
+    def key(self, name: str) -> Path:
+        return self.party.with_name(f"{name}.key")
 
 
 def _stillwatch(*arguments: str) -> list[str]:
@@ -67,12 +94,14 @@ def _stillwatch(*arguments: str) -> list[str]:
 @pytest.fixture(scope="session")
 def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealLedger]:
     folder = tmp_path_factory.mktemp("ledger")
-    party = SigningKey.generate()
-    write_signing_key(folder / "party.key", party)
+    people = {name: SigningKey.generate() for name in _PEOPLE}
+    for name, key in people.items():
+        write_signing_key(folder / f"{name}.key", key)
     log, agreement = str(folder / "log"), folder / "agreement.toml"
     command = _stillwatch("ledger", "init", log, "--origin", ORIGIN, "-o", "json")
     own = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-    agreement.write_text(AGREEMENT.format(party=party.key_id.hex(), **own))
+    pinned = {name.replace("-", "_"): key.key_id.hex() for name, key in people.items()}
+    agreement.write_text(AGREEMENT.format(**pinned, **own))
     command = _stillwatch("ledger", "init", log, "--agreement", str(agreement))
     subprocess.run(command, check=True, capture_output=True)
     ready = folder / "ready.json"
