@@ -41,12 +41,28 @@ def audit_and_publish(rehearsal: Rehearsal, name: str, period: Span) -> Audit:
         "--publish", rehearsal.endpoints.grpc, "--key", str(rehearsal.cast.key(AUDITOR)),
         "--rehearsal-clock", str(rehearsal.clock),
     ]  # fmt: skip
-    return _audit(rehearsal, name, period, published)
+    return _audit(rehearsal, name, period, published + _opening(rehearsal))
 
 
 def audit_mirror(rehearsal: Rehearsal, name: str, period: Span) -> Audit:
     """Audit the period from the mirror alone: no ledger is asked anything."""
-    return _audit(rehearsal, name, period, ["--log", str(rehearsal.folder / "mirror")])
+    return _audit(rehearsal, name, period, _mirrored(rehearsal) + _opening(rehearsal))
+
+
+def audit_as_rival(rehearsal: Rehearsal, name: str, period: Span) -> Audit:
+    """Audit the period from the mirror alone, as somebody to whom nothing is sealed."""
+    return _audit(rehearsal, name, period, _mirrored(rehearsal))
+
+
+def _mirrored(rehearsal: Rehearsal) -> list[str]:
+    return ["--log", str(rehearsal.folder / "mirror")]
+
+
+def _opening(rehearsal: Rehearsal) -> list[str]:
+    """Return what opens bodies for the auditor, where any are sealed."""
+    if not rehearsal.cast.readers:
+        return []
+    return ["--open-with", str(rehearsal.cast.reading_key(AUDITOR))]
 
 
 def _audit(rehearsal: Rehearsal, name: str, period: Span, options: list[str]) -> Audit:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from statements.keys import write_signing_key
+from statements.reading_keys import pinned_as, write_reading_key
+from statements.sealing import ReadingKey
 from statements.signing import SigningKey
 from verifier.agreement.pinning import LedgerEntry, pin
 
@@ -24,10 +26,16 @@ class Cast:
     """The agreement to start from."""
     digests: Mapping[str, Mapping[str, str]]
     """By table of the agreement and id: the digest of the key, as agreements write it."""
+    readers: Mapping[str, str]
+    """By dotted place of the agreement: the key of somebody to whom bodies are sealed."""
 
     def key(self, name: str) -> Path:
         """Return the file of a person's key."""
         return self.folder / f"{name}.key"
+
+    def reading_key(self, name: str) -> Path:
+        """Return the file of the key with which somebody reads what is sealed."""
+        return self.folder / f"{name}.reading.key"
 
 
 def template() -> str:
@@ -50,10 +58,18 @@ def make_keys(folder: Path, addition: str = "") -> Cast:
             key = SigningKey.generate()
             write_signing_key(folder / f"{row['id']}.key", key)
             digests[role][row["id"]] = f"sha256:{key.key_id.hex()}"
-    return Cast(folder, text, digests)
+    readers: dict[str, str] = {}
+    for to in tree.get("disclosure", {}).get("classes", ()):
+        for row in to["readers"]:
+            reading = ReadingKey.generate()
+            write_reading_key(folder / f"{row['id']}.reading.key", reading)
+            place = f"disclosure.classes.{to['id']}.readers.{row['id']}.key"
+            readers[place] = pinned_as(reading.public)
+    return Cast(folder, text, digests, readers)
 
 
 def pin_agreement(cast: Cast, ledger: LedgerEntry, terms: Mapping[str, str], path: Path) -> None:
     """Write the agreement with the cast's keys, the ledger, and ``terms`` by dotted place, else as the template."""
-    text = pin(cast.text, keys=cast.digests, ledgers=[ledger], overrides=terms, rehearsal=True)
+    given = {**terms, **cast.readers}
+    text = pin(cast.text, keys=cast.digests, ledgers=[ledger], overrides=given, rehearsal=True)
     path.write_text(text, encoding="utf-8")

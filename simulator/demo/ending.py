@@ -21,6 +21,7 @@ def as_json(told: Told, kept: Path | None) -> str:
             "bodies": told.checked.bodies,
             "flaws": told.checked.flaws,
         },
+        "sealed": _sealed_as_json(told),
         "promises": [
             {"promise": one.promise, "found": one.found, "met": one.met}
             for one in told.expectations
@@ -28,6 +29,18 @@ def as_json(told: Told, kept: Path | None) -> str:
         "kept": None if kept is None else str(kept),
     }
     return json.dumps(tree, indent=2)
+
+
+def _sealed_as_json(told: Told) -> dict[str, object] | None:
+    sealed = told.checked.sealed
+    if sealed is None:
+        return None
+    return {
+        "summaries": sealed.sealed,
+        "readers": [reader.id for reader in sealed.to.readers],
+        "opened": sealed.opened,
+        "in_plain": sealed.in_plain,
+    }
 
 
 def as_text(told: Told, kept: Path | None) -> str:
@@ -50,6 +63,12 @@ def _verified(told: Told) -> Iterator[str]:
         f"{checked.records} records and {checked.bodies} bodies of {checked.origin}, from its static files: every "
         "hash, signature and chain"
     )
+    if (sealed := checked.sealed) is not None:
+        yield (
+            f"{sealed.opened} summaries are sealed to {sealed.readers}, and each opens for the auditor; the ledger's "
+            f"folder holds {sealed.in_plain or 'none'} of them in plain; whoever mirrors it sees which node spoke "
+            f"when, and up to {sealed.stored:,} sealed bytes a window"
+        )
     spoken = ", ".join(f"{count} {kind}" for kind, count in sorted(told.said.items()))
     yield f"said by people: {spoken}; the rest by agents and the log itself"
     met = [one for one in told.expectations if one.met]

@@ -7,10 +7,13 @@ from simulator.demo.expectations import Expectations
 from simulator.demo.mlperf_run import TrainingRun
 from simulator.demo.narration import Narrator
 from simulator.demo.recorded import IDLER, SERVER, TRAINER
+from simulator.demo.sealed import Sealed
 from simulator.errors import StoryError
 from verifier.report.document import ObligationPart, PartyPart
 
 _CAP: Final = "training-cap"
+_SEALED: Final = "sealed_bodies"
+"""The check that tells of bodies that were sealed to others."""
 _ENERGY_TOLERANCE: Final = 0.005
 _PERIOD_TOLERANCE: Final = 0.03
 _PUBLISHED_JOULES: Final = 1.495e9
@@ -46,6 +49,31 @@ def expect_forger(audit: Audit, expectations: Expectations) -> None:
         forger["metered-cap"].outcome == "unresolved"
         and audit.party("dorado").verdict != "compliant",
         f"{forger['metered-cap'].outcome}; {audit.party('dorado').verdict}",
+    )
+
+
+def expect_sealed(sealed: Sealed, rival: Audit, expectations: Expectations) -> None:
+    """Check that what agents sealed opens for its readers, and for neither the ledger nor a rival who mirrors it."""
+    expect = expectations.expect
+    expect(
+        "every summary is sealed, and opens for the auditor",
+        0 < sealed.opened == sealed.sealed == sealed.summaries,
+        f"{sealed.summaries} summaries, {sealed.sealed} sealed, {sealed.opened} opened",
+    )
+    expect(
+        "the ledger cannot read what is sealed: no file of its folder holds a summary in plain",
+        sealed.in_plain == 0,
+        f"{sealed.in_plain} of {sealed.opened} in plain",
+    )
+    told = {party.party: party.coverage for party in rival.document.parties}
+    blind = all(
+        not party.coverage and any(one.check == _SEALED for one in party.findings)
+        for party in rival.document.parties
+    )
+    expect(
+        "a rival who mirrors the log learns of no lab what its chips did, and says so",
+        blind and rival.status not in (0, 1),
+        f"coverage {told}; exit status {rival.status}",
     )
 
 

@@ -25,6 +25,8 @@ _STRATEGIES: Final = {
 }
 _PLACEHOLDER: Final = f"sha256:{'0' * 64}"
 """Stands where the rehearsal's keys go."""
+_NO_READER: Final = f"x25519:{'0' * 64}"
+"""Stands where the keys of the rehearsal's readers go."""
 _METERS: Final = "\n".join(
     f"""
 [[meters]] # held by the grid's operator
@@ -45,6 +47,10 @@ jurisdiction = "JP"
 declared_h100e = "100000 H100e"
 accedes_if = {{ parties = 4 }}
 {_METERS}
+[[disclosure.classes]]
+id = "inspectors"
+readers = [{{ id = "auditor", key = "{_NO_READER}" }}, {{ id = "meridian", key = "{_NO_READER}" }}]
+
 [[obligations]]
 id = "metered-cap"
 stages = ["in_force"]
@@ -54,6 +60,7 @@ limit = "2.2e19 FLOP" # more than idle chips and their hosts leave open, less th
 trust = "meters"
 """
 _TERMS: Final = {
+    "disclosure.summaries": "inspectors",
     "windows.late_grace": "7 min",
     "stages.notice": f"{NOTICE_MIN} min",
     "stages.winding_down": f"{WINDING_DOWN_MIN} min",

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from simulator.demo.auditing import Audit, audit_and_publish, audit_mirror, headline
+from simulator.demo.auditing import (
+    AUDITOR,
+    Audit,
+    audit_and_publish,
+    audit_as_rival,
+    audit_mirror,
+    headline,
+)
 from simulator.demo.expectations import Expectation, Expectations
 from simulator.demo.lab import Lab
 from simulator.demo.lifting import Lifting
@@ -15,11 +22,19 @@ from simulator.demo.narration import Narration
 from simulator.demo.opening import Opening
 from simulator.demo.plot import Plot
 from simulator.demo.processes import Processes, stillwatch
-from simulator.demo.promises import expect_forger, expect_recorded, expect_simulated
+from simulator.demo.promises import (
+    expect_forger,
+    expect_recorded,
+    expect_sealed,
+    expect_simulated,
+)
 from simulator.demo.rehearsal import CLOCK_START_MS, Rehearsal
+from simulator.demo.sealed import Sealed, look_into
 from simulator.demo.timeline import Timeline
 from simulator.demo.witnesses import threshold
 from simulator.errors import StoryError
+from statements.kinds import Kind
+from statements.reading_keys import read_reading_key
 from verifier.agreement.lifecycle import AgreementState
 from verifier.checks.interface import Span
 
@@ -29,12 +44,13 @@ _A_BEAT_MS: Final = 30_000
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What was verified of the log: records and bodies in it, and what ``ledger fsck`` found wrong."""
+    """What was verified of the log: records and bodies in it, what ``ledger fsck`` found wrong, and what is sealed."""
 
     origin: str
     records: int
     bodies: int
     flaws: int
+    sealed: Sealed | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +226,7 @@ class Story:
             f"{len(again.data)} and {len(audit.data)} bytes",
         )
         self._narration.say("a second audit, from the mirror alone: the same bytes")
+        sealed = self._look_into_sealed(rehearsal, period)
         answer = self._processes.run(
             "fsck",
             stillwatch("ledger", "fsck", str(self._folder / "log"), "-o", "json"),
@@ -221,6 +238,7 @@ class Story:
             records=_count(answer.field("size")),
             bodies=_count(answer.field("bodies_held")),
             flaws=len(flaws) if isinstance(flaws, list) else 1,
+            sealed=sealed,
         )
         self._narration.say(
             f"the log rebuilt from its static files: {checked.records} records, {checked.bodies} bodies, "
@@ -228,6 +246,24 @@ class Story:
         )
         self._expectations.expect("the log is whole", checked.flaws == 0, f"{checked.flaws} flaws")
         return checked
+
+    def _look_into_sealed(self, rehearsal: Rehearsal, period: Span) -> Sealed | None:
+        """Look at what is sealed as its readers do, as the ledger does, and as a rival does who mirrors the log."""
+        to = rehearsal.agreement.pins.disclosures.of_kind.get(Kind.SUMMARY)
+        if to is None:
+            return None
+        key = read_reading_key(rehearsal.cast.reading_key(AUDITOR))
+        sealed = look_into(self._folder / "log", rehearsal.agreement, to, key)
+        rival = audit_as_rival(rehearsal, "rival", period)
+        expect_sealed(sealed, rival, self._expectations)
+        self._narration.say(
+            f"{sealed.opened} summaries open for the auditor; the ledger's folder holds "
+            f"{sealed.in_plain or 'none'} of them in plain"
+        )
+        self._narration.say(
+            f"a rival audits the same mirror without a reader's key. {headline(rival.document.parties[0])}"
+        )
+        return sealed
 
 
 def _count(value: object) -> int:

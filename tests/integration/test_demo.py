@@ -13,6 +13,13 @@ from pathlib import Path
 import pytest
 
 from simulator.demo.ending import further
+from simulator.demo.sealed import look_into
+from statements.kinds import Kind
+from statements.reading_keys import read_reading_key
+from verifier.agreement.parse import parse_agreement
+from verifier.evidence.gather import gather
+from verifier.mirror.prefix import fetch_prefix, served_log
+from verifier.mirror.source import FolderSource
 
 TELEMETRY_WORDS = re.compile(
     r"enrols|falls? silent|COMPLIANT|VIOLATION|UNRESOLVED|ANOMALY|interval|rhythm|energy at the wall"
@@ -101,6 +108,39 @@ def test_a_second_audit_from_the_mirror_alone_gives_the_same_bytes(simulated: Te
     assert (verdicts / "in-force.json").read_bytes() == (verdicts / "again.json").read_bytes()
 
 
+def test_what_is_sealed_opens_for_its_readers_and_neither_for_the_ledger_nor_for_a_rival(
+    simulated: Telling,
+) -> None:
+    met = promises(simulated)
+    assert met["every summary is sealed, and opens for the auditor"]
+    assert met[
+        "the ledger cannot read what is sealed: no file of its folder holds a summary in plain"
+    ]
+    assert met["a rival who mirrors the log learns of no lab what its chips did, and says so"]
+    rival = json.loads((simulated.kept / "verdicts" / "rival.json").read_text())
+    assert "compliant" not in {party["verdict"] for party in rival["parties"]}
+
+
+def test_a_ledger_that_kept_one_summary_in_plain_is_found_out(
+    simulated: Telling, tmp_path: Path
+) -> None:
+    kept, log = simulated.kept, tmp_path / "log"
+    shutil.copytree(kept / "log", log)
+    agreement = parse_agreement((kept / "agreement.toml").read_bytes())
+    to = agreement.pins.disclosures.of_kind[Kind.SUMMARY]
+    key = read_reading_key(kept / "keys" / "auditor.reading.key")
+    assert look_into(log, agreement, to, key).in_plain == 0
+    source = FolderSource(log)
+    evidence = gather(
+        agreement.pins, fetch_prefix(source, served_log(source, agreement.pins)), [key]
+    )
+    records = evidence.records
+    row = next(row for row, kind in enumerate(records.kind.tolist()) if kind == Kind.SUMMARY)
+    stored = evidence.prefix.bodies[int(records.index[row])] or b""
+    (log / "private" / "notes").write_bytes(b"..." + evidence.opener.open(records, row, stored))
+    assert look_into(log, agreement, to, key).in_plain == 1
+
+
 @pytest.mark.parametrize(("zone", "seed"), [("Asia/Kathmandu", "1"), ("America/St_Johns", "2")])
 def test_an_audit_elsewhere_at_another_hour_gives_the_same_bytes(
     simulated: Telling, tmp_path: Path, zone: str, seed: str
@@ -114,6 +154,7 @@ def test_an_audit_elsewhere_at_another_hour_gives_the_same_bytes(
         sys.executable, "-m", "stillwatch", "audit", "run",
         "--agreement", str(kept / "agreement.toml"), "--log", str(copy),
         "--period", f"{period['from']}/{period['to']}", "--out", str(tmp_path / "verdict.json"),
+        "--open-with", str(kept / "keys" / "meridian.reading.key"),
     ]  # fmt: skip
     env = {**os.environ, "TZ": zone, "PYTHONHASHSEED": seed, "LC_ALL": "C"}
     done = subprocess.run(command, capture_output=True, cwd=tmp_path, env=env, check=False)

@@ -7,7 +7,10 @@ from attestor.config import read_config
 from simulator.demo.cast import make_keys, pin_agreement
 from simulator.demo.lab import Lab, LabNode, Replay, make_node_keys, write_config
 from simulator.demo.narration import rfc3339
+from simulator.demo.simulated import simulated_plot
+from statements.kinds import Kind
 from statements.pins import Role, read_pins
+from statements.reading_keys import read_reading_key
 from statements.signing import SigningKey
 from verifier.agreement.pinning import LedgerEntry
 
@@ -31,6 +34,21 @@ def test_the_agreement_pins_the_keys_that_were_made(agreement: Path) -> None:
     assert parties == {"aurora", "borealis", "cygnus"}
     assert [ledger.origin for ledger in pins.ledgers] == [ORIGIN]
     assert 'notice = "2 min"' in agreement.read_text()
+
+
+def test_summaries_of_the_simulated_story_are_sealed_to_readers_whose_keys_were_made(
+    tmp_path: Path,
+) -> None:
+    plot = simulated_plot()
+    cast = make_keys(tmp_path / "keys", plot.addition)
+    ledger = LedgerEntry(origin=ORIGIN, vkey=VKEY, key=f"sha256:{'1' * 64}")
+    pin_agreement(cast, ledger, plot.terms, tmp_path / "agreement.toml")
+    pins = read_pins((tmp_path / "agreement.toml").read_bytes())
+    assert set(pins.disclosures.of_kind) == {Kind.SUMMARY}
+    readers = pins.disclosures.of_kind[Kind.SUMMARY].readers
+    assert [reader.id for reader in readers] == ["auditor", "meridian"]
+    for reader in readers:
+        assert read_reading_key(cast.reading_key(reader.id)).public == reader.key
 
 
 def test_keys_are_for_their_owner_alone(agreement: Path) -> None:

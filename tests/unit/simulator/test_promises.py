@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,17 @@ from simulator.demo.auditing import Audit, describe, headline
 from simulator.demo.expectations import Expectations
 from simulator.demo.mlperf_run import TrainingRun
 from simulator.demo.narration import Narration
-from simulator.demo.promises import expect_forger, expect_recorded, expect_simulated
+from simulator.demo.promises import (
+    expect_forger,
+    expect_recorded,
+    expect_sealed,
+    expect_simulated,
+)
+from simulator.demo.sealed import Sealed
 from simulator.demo.simulated import simulated_plot
 from simulator.demo.story import Checked, Told
+from statements.disclosure import DisclosureClass, Reader
+from statements.sealing import ReadingKey
 from tests.unit.verifier.logbook import TRAINING, Pause, play
 from verifier.report.document import Document, to_document
 from verifier.ruleset import own_ruleset
@@ -98,8 +107,58 @@ def test_truth_outside_the_interval_is_a_promise_missed(document: Document) -> N
     assert "the interval holds the truth" in {one.promise for one in found.missed}
 
 
-def told(document: Document, found: Expectations) -> Told:
-    checked = Checked("rehearsal.example/x", 12, 11, 0)
+SEALED = Sealed(
+    to=DisclosureClass("inspectors", 2, (Reader("auditor", ReadingKey.generate().public),)),
+    summaries=7,
+    sealed=7,
+    opened=7,
+    in_plain=0,
+    stored=2_146,
+)
+
+
+def blind(document: Document) -> Document:
+    """Return a verdict of somebody to whom nothing is sealed."""
+    finding = document.parties[1].findings[0].model_copy(update={"check": "sealed_bodies"})
+    parties = [
+        one.model_copy(update={"coverage": 0.0, "findings": [finding]}) for one in document.parties
+    ]
+    return document.model_copy(update={"parties": parties})
+
+
+def test_what_opens_for_its_readers_alone_meets_every_promise(document: Document) -> None:
+    found = expectations()
+    expect_sealed(SEALED, audit(blind(document), status=3), found)
+    assert len(found.kept) == 3
+    assert found.missed == ()
+
+
+@pytest.mark.parametrize(
+    "sealed",
+    [
+        replace(SEALED, opened=6),
+        replace(SEALED, sealed=6),
+        replace(SEALED, summaries=8),
+        replace(SEALED, in_plain=1),
+    ],
+)
+def test_a_summary_that_is_public_or_closed_or_lies_about_in_plain_is_a_promise_missed(
+    document: Document, sealed: Sealed
+) -> None:
+    found = expectations()
+    expect_sealed(sealed, audit(blind(document), status=3), found)
+    assert len(found.missed) == 1
+
+
+def test_a_rival_who_reads_what_is_sealed_is_a_promise_missed(document: Document) -> None:
+    for seen, status in ((document, 3), (blind(document), 0), (blind(document), 1)):
+        found = expectations()
+        expect_sealed(SEALED, audit(seen, status=status), found)
+        assert len(found.missed) == 1
+
+
+def told(document: Document, found: Expectations, sealed: Sealed | None = None) -> Told:
+    checked = Checked("rehearsal.example/x", 12, 11, 0, sealed)
     return Told(
         simulated_plot(), (), audit(document), checked, tuple(found.kept), {"Fact": 2, "Reply": 1}
     )
@@ -134,6 +193,17 @@ def test_the_end_says_what_was_verified_concluded_and_not_known(
     ):
         assert words in text
     assert "--keep DIR" in ending.as_text(told(document, found), None)
+
+
+def test_the_end_says_what_is_sealed_and_who_opened_it(document: Document) -> None:
+    story = told(document, expectations(), SEALED)
+    assert (
+        "7 summaries are sealed to auditor, and each opens for the auditor; the ledger's folder holds none of them in "
+        "plain; whoever mirrors it sees which node spoke when, and up to 2,146 sealed bytes a window"
+    ) in ending.as_text(story, None)
+    shown = json.loads(ending.as_json(story, None))["sealed"]
+    assert shown == {"summaries": 7, "readers": ["auditor"], "opened": 7, "in_plain": 0}
+    assert "sealed" not in ending.as_text(told(document, expectations()), None)
 
 
 def test_every_verdict_says_how_its_telemetry_was_made(document: Document) -> None:
