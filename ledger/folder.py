@@ -13,6 +13,7 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ PRIVATE: Final = "private"
 _SETTINGS: Final = "ledger.json"
 _NOTE_KEY: Final = "note.key"
 _STATEMENT_KEY: Final = "statement.key"
+_LOOK_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,19 +134,28 @@ class LedgerFolder:
             )
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep other processes of this machine from running the same ledger."""
-        descriptor = os.open(self.private / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    def held(self, lock: str = "lock", patience_s: float = 0.0) -> Iterator[None]:
+        """Keep other processes of this machine from running the same ledger; wait so long for one to end."""
+        descriptor = os.open(self.private / lock, os.O_RDWR | os.O_CREAT, 0o600)
+        deadline = time.monotonic() + patience_s
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise SetupError(
-                    "IN_USE", f"another process runs the ledger in {self.path}: stop it first"
-                ) from None
+            while not _locked(descriptor):
+                if time.monotonic() >= deadline:
+                    raise SetupError(
+                        "IN_USE", f"another process runs the ledger in {self.path}: stop it first"
+                    )
+                time.sleep(_LOOK_S)
             yield
         finally:
             os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _sync(folder: Path) -> None:

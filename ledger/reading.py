@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import grpc
 
@@ -12,7 +12,7 @@ from ledger.fault import EndedCall, Fault, malformed, not_found, unavailable
 from ledger.journal.interface import Journal
 from ledger.objects.interface import ObjectStore
 from ledger.proofs import Prover
-from ledger.publisher import Published, Publisher
+from ledger.publisher import Published
 from ledger.sequencer import Sequencer
 from ledger.writer import Writer
 from protos.stillwatch.ledger.v1 import ledger_pb2
@@ -27,6 +27,15 @@ _ID_LENGTH: Final = 32
 T = TypeVar("T")
 
 
+class HasPublished(Protocol):
+    """Whoever knows what is published."""
+
+    @property
+    def published(self) -> Published | None:
+        """The newest published checkpoint."""
+        ...
+
+
 class Reading:
     """Answers out of the sequencer's heads, the journal, and the published files.
 
@@ -39,7 +48,7 @@ class Reading:
         writer: Writer,
         journal: Journal,
         objects: ObjectStore,
-        publisher: Publisher,
+        publisher: HasPublished,
     ) -> None:
         self._sequencer = sequencer
         self._writer = writer

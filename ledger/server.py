@@ -1,7 +1,8 @@
 """The running ledger: its parts put together, its beat, and its end.
 
-Three threads change things, each its own: the writer the journal's records, the publisher the files and the signature,
-the event loop everything else. SIGTERM drains: no more batches, answers to what was sent, a last checkpoint.
+The event loop answers clients, a thread writes the journal's records; screening, and the integrator that writes the
+served files and signs, are processes beside this one. SIGTERM drains: no more batches, answers to what was sent, a last
+checkpoint.
 """
 
 import asyncio
@@ -10,7 +11,6 @@ import json
 import resource
 import secrets
 import signal
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,8 +23,7 @@ from grpc_reflection.v1alpha import reflection
 
 from ledger.address import Address
 from ledger.appending import Appending
-from ledger.cosigning import Cosigning
-from ledger.errors import JournalError, ObjectError, QuorumError, SetupError
+from ledger.errors import JournalError, ObjectError, ProcessError, QuorumError, SetupError
 from ledger.folder import LedgerFolder
 from ledger.following import Announcer, Following
 from ledger.founding import FOUNDED, read_agreement
@@ -34,7 +33,8 @@ from ledger.journal.registry import open_journal
 from ledger.keyring import Keyring
 from ledger.limits import Limits
 from ledger.objects.registry import open_store
-from ledger.publisher import Published, Publisher
+from ledger.publisher import Published
+from ledger.publishing import Publishing
 from ledger.reading import Reading
 from ledger.screeners.interface import Screener
 from ledger.screeners.processes import ScreeningProcesses
@@ -94,10 +94,7 @@ class Server:
                 f"the log in {folder.path} was begun, and stopped half-way: "
                 f"`stillwatch ledger init {folder.path} --agreement FILE` goes on",
             )
-        self._cosigning = None if pins.policy.quorum is None else Cosigning(pins.policy)
-        self._publisher = Publisher(journal, self._objects, folder.signer, self._cosigning)
-        self._publisher.open()
-        self._publishing = ThreadPoolExecutor(1, "publisher")
+        self._publishing = Publishing(folder.path)
         self._announcer = Announcer()
         self._ticker = Ticker(
             self._sequencer,
@@ -116,17 +113,16 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         writer = Writer(self._sequencer)
-        reading = Reading(self._sequencer, writer, self._journal, self._objects, self._publisher)
+        reading = Reading(self._sequencer, writer, self._journal, self._objects, self._publishing)
         screener = self._screener()
         appending = Appending(writer, screener, self._how.limits)
         following = Following(self._announcer, self._how.limits)
         async with AsyncExitStack() as closing:
-            for part in (writer.close, reading.close, self._publishing.shutdown):
+            for part in (writer.close, reading.close):
                 closing.callback(part)
-            closing.push_async_callback(screener.close)
-            await screener.start()
-            if self._cosigning is not None:
-                closing.callback(self._cosigning.close)
+            for process in (screener, self._publishing):
+                closing.push_async_callback(process.close)
+                await process.start()
             server, port = self._listen(appending, reading, following)
             await self._publish()
             web = WebServer(self._how.http.host, self._how.http.port, self._objects, tls=self._tls)
@@ -189,17 +185,14 @@ class Server:
 
     async def _publish(self, *, anew: bool = False) -> Published | None:
         """Publish; storage or witnesses that fail are told, and tried again with the next beat."""
-        loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(
-                self._publishing, lambda: self._publisher.publish(anew=anew)
-            )
-        except (JournalError, ObjectError, QuorumError) as error:
+            return await self._publishing.publish(anew=anew)
+        except (JournalError, ObjectError, ProcessError, QuorumError) as error:
             _log.error("cannot publish", reason=error.reason, error=str(error))
             return None
         finally:
-            if self._publisher.published is not None:
-                self._announcer.announce(self._publisher.published.note)
+            if self._publishing.published is not None:
+                self._announcer.announce(self._publishing.published.note)
 
     async def _publish_last(self) -> None:
         """Publish what was acknowledged, unless disks or witnesses take their time: the journal has it all."""

@@ -1,0 +1,68 @@
+"""The integrator's process: ``python -m ledger.integrator FD FOLDER`` turns the journal into files, and signs.
+
+It reads the journal by itself, so that the process that answers clients does none of this; and since everything but
+signatures follows from the journal, a crash of either is repaired by integrating again. Two never run at once: the
+second waits until the first, whose ledger has died, has gone.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from ledger.cosigning import Cosigning
+from ledger.errors import LedgerError
+from ledger.folder import LedgerFolder
+from ledger.founding import read_agreement
+from ledger.journal.registry import open_journal
+from ledger.objects.registry import open_store
+from ledger.output import log_as_json
+from ledger.processes.parent import Parent, parent
+from ledger.publisher import Publisher
+from ledger.publishing import Answer, decode_question, encode_answer
+from statements.pins import read_pins
+
+LOCK: Final = "integrator.lock"
+_PATIENCE_S: Final = 30.0
+_NICE: Final = 5
+"""Clients are answered first; a checkpoint may come a moment later."""
+
+
+def integrate(ledger: Parent, path: Path) -> None:
+    """Publish whenever the ledger asks; its first question is whether the log could be opened."""
+    folder = LedgerFolder.open(path)
+    journal = open_journal(folder.journal, folder.private)
+    policy = read_pins(read_agreement(journal)).policy
+    cosigning = None if policy.quorum is None else Cosigning(policy)
+    objects = open_store(folder.objects, folder.path)
+    publisher = Publisher(journal, objects, folder.signer, cosigning)
+    questions = ledger.questions()
+    next(questions, None)
+    ledger.answer(encode_answer(_attempt(publisher.open, publisher)))
+    for question in questions:
+        anew = decode_question(question)
+        answer = _attempt(lambda: publisher.publish(anew=anew), publisher)  # noqa: B023
+        ledger.answer(encode_answer(answer))
+    if cosigning is not None:
+        cosigning.close()
+
+
+def main(descriptor: str, path: Path) -> None:
+    """Integrate the log in a folder for the ledger at the other end of a socket."""
+    log_as_json()
+    os.nice(_NICE)
+    with parent(descriptor) as ledger, LedgerFolder.open(path).held(LOCK, _PATIENCE_S):
+        integrate(ledger, path)
+
+
+def _attempt(action: Callable[[], object], publisher: Publisher) -> Answer:
+    try:
+        action()
+    except LedgerError as error:
+        return Answer(publisher.published, error)
+    return Answer(publisher.published, None)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

@@ -1,0 +1,172 @@
+"""The integrator's process, and its ledger's side."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from ledger.errors import ForkError, LedgerError, ProcessError, QuorumError
+from ledger.folder import LedgerFolder
+from ledger.integrator import LOCK
+from ledger.journal.registry import open_journal
+from ledger.publisher import Published
+from ledger.publishing import (
+    Answer,
+    Publishing,
+    decode_answer,
+    decode_question,
+    encode_answer,
+    encode_question,
+)
+from tests.unit.ledger.cast import entries
+from tests.unit.ledger.process import found_log
+
+
+def play(folder: Path, scene: Callable[[Publishing], Awaitable[None]]) -> None:
+    """Run a scene with an integrator of the log in a folder."""
+
+    async def run() -> None:
+        publishing = Publishing(folder)
+        await publishing.start()
+        try:
+            await scene(publishing)
+        finally:
+            await publishing.close()
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+
+
+def grow(folder: Path, count: int) -> None:
+    """Make the journal longer, as the ledger does."""
+    made = LedgerFolder.open(folder)
+    journal = open_journal(made.journal, made.private)
+    journal.append(journal.size(), entries(count))
+    journal.close()
+
+
+def test_what_the_journal_holds_is_published(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    found_log(folder)
+
+    async def scene(publishing: Publishing) -> None:
+        assert publishing.published is not None
+        assert publishing.published.size == 2
+        grow(folder, 600)
+        published = await publishing.publish()
+        assert published.size == 602
+        assert (folder / "checkpoint").read_bytes() == published.note
+        assert (folder / "tile/entries/001").exists()
+
+    play(folder, scene)
+
+
+def test_an_integrator_that_dies_is_started_anew_and_goes_on(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    found_log(folder)
+
+    async def scene(publishing: Publishing) -> None:
+        assert publishing._child is not None
+        grow(folder, 300)
+        os.kill(publishing._child.pid, signal.SIGKILL)
+        with pytest.raises(ProcessError) as died:
+            await publishing.publish()
+        assert died.value.reason == "PROCESS_DIED"
+        assert (await publishing.publish()).size == 302
+
+    play(folder, scene)
+
+
+def test_a_fork_is_told_to_the_ledger(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    found_log(folder)
+
+    async def scene(publishing: Publishing) -> None:
+        grow(folder, 10)
+        made = LedgerFolder.open(folder)
+        journal = open_journal(made.journal, made.private)
+        journal.sign(journal.signed(), b"another ledger's")
+        journal.close()
+        with pytest.raises(ForkError) as forked:
+            await publishing.publish()
+        assert forked.value.reason == "SIGNED_ELSEWHERE"
+
+    play(folder, scene)
+
+
+def test_a_second_integrator_waits_until_the_first_has_gone(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    found_log(folder)
+    hold = f"""
+import sys, time
+from pathlib import Path
+from ledger.folder import LedgerFolder
+with LedgerFolder.open(Path({str(folder)!r})).held({LOCK!r}):
+    print("held", flush=True)
+    time.sleep(1)
+"""
+    first = subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE)
+    assert first.stdout is not None
+    with first, first.stdout:
+        assert first.stdout.readline() == b"held\n"
+
+        async def scene(publishing: Publishing) -> None:
+            assert first.poll() is not None
+            assert publishing.published is not None
+
+        play(folder, scene)
+
+
+def test_an_integrator_dies_with_its_ledger(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    found_log(folder)
+    run = f"""
+import asyncio, os, signal
+from pathlib import Path
+from ledger.publishing import Publishing
+async def main():
+    publishing = Publishing(Path({str(folder)!r}))
+    await publishing.start()
+    print(publishing._child.pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+asyncio.run(main())
+"""
+    ledger = subprocess.run([sys.executable, "-c", run], capture_output=True, check=False)
+    assert ledger.returncode == -signal.SIGKILL, ledger.stderr
+    pid, deadline = int(ledger.stdout), time.monotonic() + 10
+    while (
+        Path(f"/proc/{pid}/stat").exists() and ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    "error", [None, ForkError("SIGNED_ELSEWHERE", "no"), QuorumError("NO_QUORUM", "ünicode")]
+)
+@pytest.mark.parametrize(
+    "published",
+    [None, Published("note — x\n".encode(), 7, bytes(32), None), Published(b"n", 0, b"r" * 32, 5)],
+)
+def test_answers_survive_their_encoding(
+    error: LedgerError | None, published: Published | None
+) -> None:
+    found = decode_answer(encode_answer(Answer(published, error)))
+    assert found.published == published
+    assert (type(found.error), str(found.error)) == (type(error), str(error))
+
+
+def test_questions_survive_their_encoding() -> None:
+    assert [decode_question(encode_question(anew)) for anew in (True, False)] == [True, False]
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"published": {"note": 5}, "error": null}'])
+def test_nonsense_is_no_answer(data: bytes) -> None:
+    with pytest.raises(ProcessError) as refused:
+        decode_answer(data)
+    assert refused.value.reason == "PROCESS_CONFUSED"
