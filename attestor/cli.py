@@ -27,6 +27,7 @@ from attestor.settings import Settings, parse_instant
 from attestor.sources.registry import Opener, configure
 from attestor.waiting import WatchedClock
 from statements.clock import SystemClock, parse_clock
+from statements.daemon_log import log_as_json
 from statements.keys import hold_key, write_signing_key
 from statements.kinds import Kind
 from statements.ledger_client import LedgerClient
@@ -54,19 +55,6 @@ def agent() -> None:
       stillwatch agent preview --config agent.toml
       stillwatch agent run --config agent.toml
     """
-
-
-def _log_as_json() -> None:
-    """Log what a daemon has to say for programs, one JSON object a line."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 def _log_for_people() -> None:
@@ -123,7 +111,7 @@ def run(config_path: Path, until: str | None, clock_text: str | None, output: st
     Example:
       stillwatch agent run --config agent.toml
     """
-    _log_as_json()
+    log_as_json()
     config = read_config(config_path)
     clock = parse_clock(clock_text, config.log.origin)
     until_ms = None if until is None else parse_instant(until, "--until")

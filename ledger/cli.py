@@ -20,7 +20,6 @@ from ledger.objects.directory import DirectoryStore
 from ledger.objects.registry import open_store
 from ledger.output import (
     clock_option,
-    log_as_json,
     output_option,
     serving_tls_option,
     show,
@@ -29,6 +28,7 @@ from ledger.output import (
 from ledger.publisher import CHECKPOINT, Publisher
 from ledger.server import Serving, serve
 from statements.clock import parse_clock
+from statements.daemon_log import log_as_json
 from statements.offline_bundle import (
     Everything,
     RangeOf,

@@ -2,13 +2,10 @@
 
 import contextlib
 import json
-import logging
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
-import structlog
 
 from ledger.errors import ExportError
 
@@ -45,16 +42,3 @@ def write_file(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             part.unlink()
         raise ExportError("UNWRITABLE", f"cannot write {path}: {error.strerror}") from error
-
-
-def log_as_json() -> None:
-    """Have structured logs written to stderr, an object a line."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )

@@ -14,6 +14,7 @@ from statements.clock import parse_clock
 from statements.errors import StatementError
 from statements.keys import read_author, read_signing_key
 from statements.ledger_client import LedgerClient
+from statements.log_trust import LogTrust
 from statements.pins import Role
 from statements.publication import publish
 from statements.reading_keys import pinned_as, read_reading_key, write_reading_key
@@ -27,10 +28,13 @@ from verifier.duties import read_calendar
 from verifier.errors import VerifierError
 from verifier.evidence.gather import Evidence, gather
 from verifier.instants import InstantError, parse_instant
-from verifier.mirror.errors import InconsistentLogError
-from verifier.mirror.prefix import fetch_prefix, served_log
-from verifier.mirror.shelf import keep
-from verifier.mirror.source import HttpSource, open_source
+from verifier.mirror.errors import InconsistentLogError, MirrorError
+from verifier.mirror.moment import Moment, as_it_was
+from verifier.mirror.prefix import LogPrefix, fetch_prefix, served_log
+from verifier.mirror.refresh import refresh
+from verifier.mirror.shelf import Shelf
+from verifier.mirror.source import FolderSource, HttpSource, open_source
+from verifier.mirror.watch_cli import watch
 from verifier.report.document import Document, decode_document, encode_document, to_document
 from verifier.report.registry import FORMATS
 from verifier.ruleset import own_ruleset
@@ -89,6 +93,9 @@ def audit() -> None:
     """
 
 
+audit.add_command(watch)
+
+
 @audit.command()
 @click.option("--agreement", "agreement_path", type=_FILE, required=True, help="The TOML file.")
 @click.option(
@@ -111,6 +118,17 @@ def audit() -> None:
     "mirror_path",
     type=click.Path(path_type=Path, file_okay=False),
     help="Keep a verified copy of the log here, which never goes backwards.",
+)
+@click.option(
+    "--at-size",
+    type=click.IntRange(min=1),
+    help="Audit the log as it was with so many records.  [default: as it is]",
+)
+@click.option(
+    "--at-checkpoint",
+    "checkpoint_path",
+    type=_FILE,
+    help="Audit the log as it was at a signed checkpoint.",
 )
 @click.option(
     "--out",
@@ -136,6 +154,8 @@ def run(
     place: str,
     period_text: str,
     mirror_path: Path | None,
+    at_size: int | None,
+    checkpoint_path: Path | None,
     out_path: Path | None,
     reader_paths: tuple[Path, ...],
     ledger: str | None,
@@ -157,9 +177,12 @@ def run(
     if key_path is not None:
         _verify_may_publish(agreement, key_path)
     readers = _readers(agreement, reader_paths)
+    if at_size is not None and checkpoint_path is not None:
+        raise click.UsageError("give --at-size or --at-checkpoint")
+    moment = checkpoint_path.read_bytes() if checkpoint_path is not None else at_size
     named = None if period_text == "stage" else _period(period_text)
     try:
-        evidence = _evidence(agreement, place, mirror_path, readers)
+        evidence = _evidence(agreement, place, mirror_path, readers, moment)
         period = named or stage_period(agreement, evidence)
         verdict = conclude(text, evidence, period, own_ruleset())
         document = to_document(verdict)
@@ -179,14 +202,8 @@ def run(
                 err=True,
             )
     except InconsistentLogError as error:
-        for name, note in (("held", error.held), ("served", error.served)):
-            click.echo(f"--- signed checkpoint, {name} ---\n{note.decode()}", err=True)
-        what = (
-            "keep both, they are the proof"
-            if error.reason == "FORKED"
-            else "keep both; an older checkpoint alone proves nothing"
-        )
-        raise _CouldNotRun(f"{error} [{error.reason}]: {what}") from error
+        click.echo(error.spelt_out(), err=True, nl=False)
+        raise _CouldNotRun(f"{error} [{error.reason}]: {error.advice}") from error
     except (VerifierError, StatementError) as error:
         raise _CouldNotRun(f"{error} [{error.reason}]") from error
     except OSError as error:
@@ -324,17 +341,42 @@ def _readers(agreement: Agreement, paths: tuple[Path, ...]) -> list[ReadingKey]:
 
 
 def _evidence(
-    agreement: Agreement, place: str, mirror: Path | None, readers: list[ReadingKey]
+    agreement: Agreement,
+    place: str,
+    mirror: Path | None,
+    readers: list[ReadingKey],
+    moment: Moment | None,
 ) -> Evidence:
     with ExitStack() as stack:
         source = open_source(place)
         if isinstance(source, HttpSource):
             stack.enter_context(source)
         trust = served_log(source, agreement.pins)
-        prefix = fetch_prefix(source, trust)
-        if mirror is not None:
-            prefix = keep(prefix, mirror, trust)
+        if mirror is None:
+            prefix = _then(fetch_prefix(source, trust), moment, trust, Path(place))
+        else:
+            shelf = stack.enter_context(Shelf.open(mirror))
+            refresh(source, shelf, trust)
+            prefix = _then(_mirrored(mirror, trust), moment, trust, mirror)
+            shelf.keep_note(prefix.size, prefix.note)
     return gather(agreement.pins, prefix, readers)
+
+
+def _then(prefix: LogPrefix, moment: Moment | None, trust: LogTrust, folder: Path) -> LogPrefix:
+    """Return the log as it was at the moment that the command line names, if it does."""
+    return prefix if moment is None else as_it_was(prefix, moment, trust, folder)
+
+
+def _mirrored(mirror: Path, trust: LogTrust) -> LogPrefix:
+    """Return what a mirror holds, every byte of it verified again."""
+    try:
+        return fetch_prefix(FolderSource(mirror), trust)
+    except MirrorError as error:
+        raise MirrorError(
+            "MIRROR_DAMAGED",
+            f"the mirror is not what was once checked ({error}) [{error.reason}]: `stillwatch audit watch --once "
+            "--check-all` fetches anew what is damaged",
+        ) from None
 
 
 def _verify_may_publish(agreement: Agreement, key_path: Path) -> None:

@@ -6,10 +6,11 @@ import click
 
 from ledger.address import parse_address
 from ledger.errors import SetupError
-from ledger.output import clock_option, log_as_json, output_option, show
+from ledger.output import clock_option, output_option, show
 from ledger.witness.folder import WitnessFolder
 from ledger.witness.server import serve_witness
 from statements.clock import REHEARSAL_PREFIX, parse_clock
+from statements.daemon_log import log_as_json
 from statements.pins import read_pins
 from tlog.note import encode_base64
 

@@ -141,6 +141,28 @@ def test_a_ledger_that_kept_one_summary_in_plain_is_found_out(
     assert look_into(log, agreement, to, key).in_plain == 1
 
 
+def test_an_audit_of_the_log_as_it_was_gives_the_bytes_that_it_gave_then(
+    simulated: Telling, tmp_path: Path
+) -> None:
+    """The log has grown since: by the verdict itself, by a ruling on it, and by the lift."""
+    kept, out = simulated.kept, tmp_path / "verdict.json"
+    first = (kept / "verdicts" / "in-force.json").read_bytes()
+    then = json.loads(first)
+    period, size = f"{then['period']['from']}/{then['period']['to']}", then["logs"][0]["size"]
+    command = [sys.executable, "-m", "stillwatch", "audit", "run", "--out", str(out)]
+    command += ["--agreement", str(kept / "agreement.toml"), "--period", period]
+    for log in (kept / "log", kept / "mirror"):
+        asked = [*command, "--log", str(log), "--at-size", str(size)]
+        done = subprocess.run(asked, capture_output=True, check=False)
+        assert done.returncode == 1, done.stderr
+        assert out.read_bytes() == first
+    asked = [*command, "--log", str(kept / "log")]
+    subprocess.run(asked, capture_output=True, check=False)
+    now = json.loads(out.read_bytes())
+    assert now["logs"][0]["size"] > size
+    assert out.read_bytes() != first
+
+
 @pytest.mark.parametrize(("zone", "seed"), [("Asia/Kathmandu", "1"), ("America/St_Johns", "2")])
 def test_an_audit_elsewhere_at_another_hour_gives_the_same_bytes(
     simulated: Telling, tmp_path: Path, zone: str, seed: str

@@ -24,3 +24,17 @@ class InconsistentLogError(MirrorError):
         super().__init__(reason, message)
         self.held = held
         self.served = served
+
+    def spelt_out(self) -> str:
+        """Return both signed notes, for whoever has to keep them."""
+        return "".join(
+            f"--- signed checkpoint, {name} ---\n{note.decode(errors='replace')}\n"
+            for name, note in (("held", self.held), ("served", self.served))
+        )
+
+    @property
+    def advice(self) -> str:
+        """What to do with them."""
+        if self.reason == "FORKED":
+            return "keep both, they are the proof"
+        return "keep both; an older checkpoint alone proves nothing"

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from statements.body import BODY_LIMIT
 from statements.body_bundle import FOLDER
 from statements.errors import BodyError, PinsError
 from statements.log_trust import LogTrust
@@ -24,9 +23,8 @@ from statements.pins import Pins
 from tlog.checkpoint import parse_checkpoint
 from tlog.errors import TlogError
 from tlog.merkle import HASH_LENGTH, root_hash
-from tlog.note import NOTE_LIMIT, parse_note
+from tlog.note import parse_note
 from tlog.tile import (
-    ENTRY_LIMIT,
     HEIGHT,
     WIDTH,
     Tile,
@@ -37,14 +35,22 @@ from tlog.tile import (
 )
 from verifier.mirror.bundles import Places, body_places, entry_places
 from verifier.mirror.errors import MirrorError
+from verifier.mirror.files import (
+    BODIES_LIMIT,
+    BUNDLE_LIMIT,
+    ENTRIES,
+    TILE_LIMIT,
+    partial_files,
+    read_aligned,
+    read_note,
+)
 from verifier.mirror.source import Source
 from verifier.rows.digests import Digests
 from verifier.rows.hashing import hash_rows
 from verifier.rows.rows import ABSENT, Rows
 
-_BUNDLE_LIMIT = WIDTH * (ENTRY_LIMIT + 2)
-_BODIES_LIMIT = WIDTH * (BODY_LIMIT + 4)
-_TILE_LIMIT = WIDTH * HASH_LENGTH
+_MOST_TRIES = 5
+"""Times that a log which moves on while it is read is begun again."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,6 +78,19 @@ class LogPrefix:
         """Return the root that the log had at a size of at most its own."""
         return root_hash(size, self.subtree)
 
+    def first(self, size: int, note: bytes) -> "LogPrefix":
+        """Return the log as it was at a size of at most its own; ``note`` is a signed checkpoint that covers it."""
+        levels = [level[: size >> height] for height, level in enumerate(self.levels)]
+        return LogPrefix(
+            self.origin,
+            size,
+            self.root_at(size),
+            note,
+            self.entries[:size],
+            self.bodies[:size],
+            tuple(level for height, level in enumerate(levels) if level or not height),
+        )
+
     def tile(self, tile: Tile) -> bytes:
         """Return the bytes of a hash tile, computed from the entries."""
         start = tile.index * WIDTH * HASH_LENGTH
@@ -83,7 +102,7 @@ def served_log(source: Source, pins: Pins) -> LogTrust:
 
     Raises :class:`MirrorError` when it serves no checkpoint, or one of a log that the agreement does not list.
     """
-    note = _read_note(source)
+    note = read_note(source)
     try:
         return LogTrust.of(pins, pins.ledger(parse_checkpoint(parse_note(note)).origin))
     except PinsError as error:
@@ -92,24 +111,31 @@ def served_log(source: Source, pins: Pins) -> LogTrust:
         raise MirrorError(error.reason, f"{source.place}/checkpoint: {error}") from None
 
 
-def _read_note(source: Source) -> bytes:
-    note = source.read("checkpoint", NOTE_LIMIT)
-    if note is None:
-        raise MirrorError("NO_CHECKPOINT", f"{source.place} serves no checkpoint: is it a log?")
-    return note
-
-
 def fetch_prefix(source: Source, trust: LogTrust) -> LogPrefix:
     """Read a whole log and verify it, in the steps of this module.
 
+    One that is written meanwhile, as a mirror that is being brought up to date, is read as it was or as it is then.
     Raises :class:`MirrorError` with a reason that says what is wrong with which file.
     """
+    note = read_note(source)
+    for _ in range(_MOST_TRIES - 1):
+        try:
+            return _fetch_at(note, source, trust)
+        except MirrorError as error:
+            newer = read_note(source)
+            if error.reason != "MISSING_FILE" or newer == note:
+                raise
+            note = newer
+    return _fetch_at(note, source, trust)
+
+
+def _fetch_at(note: bytes, source: Source, trust: LogTrust) -> LogPrefix:
     # 1. The checkpoint.
-    note = _read_note(source)
     try:
         checkpoint = trust.believe(note).checkpoint
     except TlogError as error:
         raise MirrorError(error.reason, f"{source.place}/checkpoint: {error}") from None
+    source = _EdgeFirst(source, checkpoint.size, note)
     # 2. The entries.
     bundles = list(bundles_of(checkpoint.size))
     entries: Rows[bytes] = Rows.lying(_read_entries(source, *bundle) for bundle in bundles)
@@ -138,6 +164,36 @@ def fetch_prefix(source: Source, trust: LogTrust) -> LogPrefix:
     return prefix
 
 
+class _EdgeFirst:
+    """A source whose files that are not full were read before all others: where the log moves on, they go.
+
+    One that is gone already, while the checkpoint is another, is not taken for one that was never served.
+    """
+
+    def __init__(self, source: Source, size: int, note: bytes) -> None:
+        self._source = source
+        self._edge: dict[str, bytes] = {}
+        for path in partial_files(size):
+            limit = BODIES_LIMIT if path.startswith(FOLDER) else BUNDLE_LIMIT
+            data = source.read(path, limit)
+            if data is None:
+                data = source.read(path.partition(".p/")[0], limit)
+            if data is not None:
+                self._edge[path] = data
+            elif read_note(source) != note:
+                raise MirrorError(
+                    "MISSING_FILE", f"{source.place}/{path} is gone: the log moves on"
+                )
+
+    @property
+    def place(self) -> str:
+        return self._source.place
+
+    def read(self, path: str, limit: int) -> bytes | None:
+        data = self._edge.pop(path, None)
+        return self._source.read(path, limit) if data is None else data
+
+
 def build_levels(entries: Sequence[bytes]) -> tuple[Digests, ...]:
     """Return the hashes of all complete subtrees over those leaves, level by level (RFC 6962, section 2.1)."""
     levels = [Digests(Rows.of(entries).digests(b"\x00"))]
@@ -148,24 +204,16 @@ def build_levels(entries: Sequence[bytes]) -> tuple[Digests, ...]:
     return tuple(levels)
 
 
-def _read_aligned(source: Source, folder: str, index: int, width: int, limit: int) -> bytes | None:
-    """Return a bundle or tile of some width, or else the full one of which it has become a part."""
-    data = source.read(aligned_path(folder, index, width), limit)
-    if data is None and width < WIDTH:
-        return source.read(aligned_path(folder, index), limit)
-    return data
-
-
 def _read_entries(source: Source, index: int, width: int) -> tuple[bytes, Places]:
     path = bundle_path(index, width)
-    data = _read_aligned(source, "tile/entries", index, width, _BUNDLE_LIMIT)
+    data = read_aligned(source, ENTRIES, index, width, BUNDLE_LIMIT)
     if data is None:
         raise MirrorError("MISSING_FILE", f"{source.place}/{path} is missing: the log is not whole")
     return data, _split(entry_places, data, width, f"{source.place}/{path}")
 
 
 def _read_bodies(source: Source, index: int, width: int) -> tuple[bytes, Places]:
-    data = _read_aligned(source, FOLDER, index, width, _BODIES_LIMIT)
+    data = read_aligned(source, FOLDER, index, width, BODIES_LIMIT)
     if data is None:
         return b"", (np.zeros(width, np.int64), np.full(width, ABSENT, np.int64))
     path = aligned_path(FOLDER, index, width)
@@ -186,7 +234,7 @@ def _split(places: Callable[[bytes, int], Places], data: bytes, width: int, wher
 
 
 def _verify_tile(source: Source, prefix: LogPrefix, tile: Tile) -> None:
-    served = _read_aligned(source, f"tile/{tile.level}", tile.index, tile.width, _TILE_LIMIT)
+    served = read_aligned(source, f"tile/{tile.level}", tile.index, tile.width, TILE_LIMIT)
     if served is None:
         raise MirrorError(
             "MISSING_FILE", f"{source.place}/{tile.path} is missing: the log is not whole"

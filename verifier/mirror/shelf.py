@@ -1,122 +1,205 @@
-"""Keeping a mirror: a folder in the layout of the log itself, which never goes backwards.
+"""A mirror's folder: what a log serves, in the layout of the log itself, and beside it what keeping it takes.
 
-The checkpoint is written last and at once, so that a mirror is whole at every instant. A body that the mirror holds is
-kept when the log no longer serves it.
+::
+
+    checkpoint  tile/  bodies/   the log, whole up to this checkpoint at every instant
+    notes/      SIZE-DIGEST.checkpoint         signed checkpoints on which audits rest
+                forked-DIGEST/{held,served}    two signed checkpoints that no honest log signs both
+    work/       lock             held by the one process that changes the mirror
+                pending          the signed checkpoint up to which the mirror is being brought
+                incoming/        files that are being written
+
+A file gets its name when it is whole; the checkpoint is written last, once everything that it covers is on the disk.
 """
 
+import fcntl
+import hashlib
 import os
-from dataclasses import replace
+import re
+import shutil
+import threading
+from collections.abc import Container, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
-from statements.body import body_digest
-from statements.body_bundle import FOLDER, encode_body_bundle
-from statements.errors import StatementError
-from statements.header import decode_header
-from statements.log_trust import LogTrust
-from statements.record import decode_record
-from tlog.tile import aligned_path, bundle_path, bundles_of, encode_bundle, tiles_of
-from verifier.mirror.errors import InconsistentLogError, MirrorError
-from verifier.mirror.prefix import LogPrefix, fetch_prefix
-from verifier.mirror.source import FolderSource
+from tlog.note import NOTE_LIMIT
+from verifier.mirror.errors import MirrorError
+
+CHECKPOINT: Final = "checkpoint"
+NOTES: Final = "notes"
+_WORK: Final = "work"
+_PENDING: Final = f"{_WORK}/pending"
+_INCOMING: Final = f"{_WORK}/incoming"
+_NOTE: Final = re.compile(r"(0|[1-9]\d{0,18})-[0-9a-f]{16}\.checkpoint")
+_MOST_UNSYNCED: Final = 4096
+"""Files and folders that are remembered before they are made lasting."""
 
 
-def keep(prefix: LogPrefix, folder: Path, trust: LogTrust) -> LogPrefix:
-    """Write a verified prefix into a folder, and return it with the bodies that only the folder had.
+class Shelf:
+    """The folder of a mirror that this process alone changes. ``store`` may be called by several threads.
 
-    Raises :class:`InconsistentLogError` when the log signed something else before, and :class:`MirrorError` when what
-    the folder holds is damaged or it cannot be written; the folder is then as it was.
+    Every method raises :class:`MirrorError` when the folder cannot be read or written.
     """
-    held = _held(folder, trust)
-    if held is not None:
-        verify_extends(held, prefix)
-        prefix = _with_held_bodies(prefix, held)
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._fresh: set[Path] = set()
+        self._counting = threading.Lock()
+        self._count = 0
+
+    @classmethod
+    @contextmanager
+    def open(cls, folder: Path) -> "Iterator[Shelf]":
+        """Hold a mirror's folder, which is made when it is not there. What was half-written before is thrown away."""
+        with _writing(folder):
+            (folder / _WORK).mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(folder / _WORK / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise MirrorError(
+                    "MIRROR_IN_USE",
+                    f"another process brings the mirror {folder} up to date: wait for it, or audit it with --log",
+                ) from None
+            with _writing(folder):
+                shutil.rmtree(folder / _INCOMING, ignore_errors=True)
+                (folder / _INCOMING).mkdir()
+            yield cls(folder)
+        finally:
+            os.close(descriptor)
+
+    @property
+    def checkpoint(self) -> bytes | None:
+        """The signed checkpoint up to which the mirror is whole."""
+        return self._read(CHECKPOINT, NOTE_LIMIT)
+
+    @property
+    def pending(self) -> bytes | None:
+        """The signed checkpoint up to which it was last being brought, if that was not finished."""
+        return self._read(_PENDING, NOTE_LIMIT)
+
+    def read(self, path: str, limit: int) -> bytes | None:
+        """Return a file's bytes; ``None`` when there is none, or it is longer than it may be."""
+        data = self._read(path, limit)
+        return None if data is None or len(data) > limit else data
+
+    def begin(self, note: bytes) -> None:
+        """Remember which checkpoint the mirror is being brought to."""
+        with _writing(self.folder):
+            self._put(_PENDING, note)
+            _sync(self.folder / _PENDING, self.folder / _WORK)
+
+    def store(self, path: str, data: bytes) -> None:
+        """Put a file in its place, whole; it is on the disk once :meth:`commit` returns."""
+        with _writing(self.folder):
+            target = self.folder / path
+            if self._read(path, len(data)) != data:
+                self._put(path, data)
+            with self._counting:
+                self._fresh |= {target, *self._folders(target)}
+                full = set(self._fresh) if len(self._fresh) > _MOST_UNSYNCED else set()
+                self._fresh -= full
+            _sync(*full)
+
+    def commit(self, note: bytes) -> None:
+        """Make what was stored lasting, and then the checkpoint that covers it."""
+        with _writing(self.folder):
+            _sync(*self._fresh)
+            self._fresh.clear()
+            self._put(CHECKPOINT, note)
+            _sync(self.folder / CHECKPOINT, self.folder)
+            (self.folder / _PENDING).unlink(missing_ok=True)
+
+    def remove(self, paths: Iterable[str]) -> None:
+        """Remove files that the mirror's checkpoint does not need, and folders that are empty then."""
+        with _writing(self.folder):
+            for path in paths:
+                (self.folder / path).unlink(missing_ok=True)
+                parent = (self.folder / path).parent
+                if parent.suffix == ".p" and parent.is_dir() and not any(parent.iterdir()):
+                    parent.rmdir()
+
+    def remove_parts_but(self, needed: Container[str]) -> None:
+        """Remove all files of tiles and bundles that are not full but those needed, whoever left them there."""
+        found = (
+            path.relative_to(self.folder).as_posix()
+            for top in ("tile", "bodies")
+            for path in sorted((self.folder / top).rglob("*.p/*"))
+        )
+        self.remove(path for path in found if path not in needed)
+
+    def keep_note(self, size: int, note: bytes) -> None:
+        """Keep a signed checkpoint on which an audit rests."""
+        self._keep(f"{NOTES}/{size}-{_name(note)}.checkpoint", note)
+
+    def keep_fork(self, held: bytes, served: bytes) -> Path:
+        """Keep two signed checkpoints that contradict each other; return where."""
+        place = f"{NOTES}/forked-{_name(held + served)}"
+        self._keep(f"{place}/held", held)
+        self._keep(f"{place}/served", served)
+        return self.folder / place
+
+    def _keep(self, path: str, note: bytes) -> None:
+        with _writing(self.folder):
+            self._put(path, note)
+            target = self.folder / path
+            _sync(target, *self._folders(target))
+
+    def _read(self, path: str, limit: int) -> bytes | None:
+        try:
+            with (self.folder / path).open("rb") as file:
+                return file.read(limit + 1)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise MirrorError(
+                "UNREADABLE", f"cannot read {self.folder / path}: {error.strerror}"
+            ) from None
+
+    def _put(self, path: str, data: bytes) -> None:
+        with self._counting:
+            self._count += 1
+            fresh = self.folder / _INCOMING / str(self._count)
+        fresh.write_bytes(data)
+        target = self.folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        fresh.replace(target)
+
+    def _folders(self, target: Path) -> Iterator[Path]:
+        while target != self.folder:
+            target = target.parent
+            yield target
+
+
+def kept_notes(folder: Path, size: int) -> list[bytes]:
+    """Return the signed checkpoints of a size that audits of a mirror kept; a folder that is no mirror has none."""
+    names = sorted(path for path in (folder / NOTES).glob("*") if _NOTE.fullmatch(path.name))
     try:
-        for index, width in bundles_of(prefix.size):
-            rows = slice(index * 256, index * 256 + width)
-            _write(folder / bundle_path(index, width), encode_bundle(prefix.entries[rows]))
-            _write(
-                folder / aligned_path(FOLDER, index, width), encode_body_bundle(prefix.bodies[rows])
-            )
-        for tile in tiles_of(prefix.size):
-            _write(folder / tile.path, prefix.tile(tile))
-        _write(folder / "checkpoint", prefix.note)
-        # What was a part has become a longer part, or whole.
-        for path in sorted(_paths(0 if held is None else held.size) - _paths(prefix.size)):
-            (folder / path).unlink(missing_ok=True)
+        return [path.read_bytes() for path in names if path.name.partition("-")[0] == str(size)]
+    except OSError as error:
+        raise MirrorError("UNREADABLE", f"cannot read {folder / NOTES}: {error.strerror}") from None
+
+
+def _name(note: bytes) -> str:
+    return hashlib.sha256(note).hexdigest()[:16]
+
+
+def _sync(*paths: Path) -> None:
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise MirrorError(
             "MIRROR_UNWRITABLE", f"cannot write the mirror {folder}: {error.strerror}"
         ) from None
-    return prefix
-
-
-def verify_extends(held: LogPrefix, served: LogPrefix) -> None:
-    """Refuse a prefix that does not extend the one held: :class:`InconsistentLogError`, with both signed notes."""
-    older, newer = sorted((held, served), key=lambda prefix: prefix.size)
-    if newer.root_at(older.size) != older.root:
-        raise InconsistentLogError(
-            "FORKED",
-            f"{served.origin} signed two histories: of size {held.size} (held) and {served.size} (served), and "
-            "neither extends the other",
-            held.note,
-            served.note,
-        )
-    if served.size < held.size:
-        raise InconsistentLogError(
-            "WENT_BACKWARDS",
-            f"{served.origin} serves {served.size} records where it once signed {held.size}: audit the mirror, and "
-            "ask the ledger for the rest",
-            held.note,
-            served.note,
-        )
-
-
-def _held(folder: Path, trust: LogTrust) -> LogPrefix | None:
-    if not (folder / "checkpoint").exists():
-        return None
-    try:
-        return fetch_prefix(FolderSource(folder), trust)
-    except MirrorError as error:
-        raise MirrorError(
-            "MIRROR_DAMAGED",
-            f"the mirror is not what was once checked ({error}) [{error.reason}]: move {folder} away, and keep it",
-        ) from None
-
-
-def _with_held_bodies(prefix: LogPrefix, held: LogPrefix) -> LogPrefix:
-    """Return the prefix with each body that the mirror has and the log no longer serves as it should."""
-    bodies = list(prefix.bodies)
-    for index, body in enumerate(held.bodies):
-        if body is None or body == bodies[index]:
-            continue
-        try:
-            header = decode_header(decode_record(prefix.entries[index]).header)
-        except StatementError:
-            continue
-        if body_digest(body) == header.stored_digest:
-            bodies[index] = body
-    return replace(prefix, bodies=tuple(bodies))
-
-
-def _paths(size: int) -> set[str]:
-    """Return the files of a log of some size, its checkpoint left out."""
-    found = {tile.path for tile in tiles_of(size)}
-    for index, width in bundles_of(size):
-        found |= {bundle_path(index, width), aligned_path(FOLDER, index, width)}
-    return found
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file at once and durably; one that has these bytes already is left alone."""
-    try:
-        if path.read_bytes() == data:
-            return
-    except (FileNotFoundError, NotADirectoryError):
-        pass
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(path.name + ".new")
-    with fresh.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)

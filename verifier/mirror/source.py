@@ -1,18 +1,32 @@
-"""Where a log's static files are read from: a folder, or a web server."""
+"""Where a log's static files are read from: a folder, or a web server.
 
+A web server may be anybody's. What it is asked for is named by numbers alone, what it answers is bounded in bytes and
+in time, and it is taken as it comes: no redirect is followed, and nothing is decompressed.
+"""
+
+import asyncio
+import threading
+from concurrent.futures import CancelledError
+from contextlib import suppress
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
 
 import httpx
 
 from verifier.mirror.errors import MirrorError
 
-TIMEOUT_S = 30.0
-"""How long a server may keep silent."""
+TIMEOUT_S: Final = 30.0
+"""How long a server may keep silent, and how long an answer may take however small it is."""
+LEAST_BYTES_PER_S: Final = 16 << 10
+"""What a server must send on average for an answer to take longer than that."""
+MOST_CONNECTIONS: Final = 8
 
 
 class Source(Protocol):
-    """A place with a log's files; paths are relative, with ``/``, as C2SP tlog-tiles has them."""
+    """A place with a log's files; paths are relative, with ``/``, as C2SP tlog-tiles has them.
+
+    Several threads may read at once.
+    """
 
     @property
     def place(self) -> str:
@@ -55,11 +69,32 @@ class FolderSource:
 
 
 class HttpSource:
-    """A log's web server. Redirects are not followed: a log is where the auditor said."""
+    """A log's web server. Redirects are not followed: a log is where the auditor said.
 
-    def __init__(self, url: str, transport: httpx.BaseTransport | None = None) -> None:
+    Requests run on a loop of their own, in which each has a time by which it must be done whatever the server does.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        transport: httpx.AsyncBaseTransport | None = None,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        least_bytes_per_s: float = LEAST_BYTES_PER_S,
+    ) -> None:
         self._url = url.rstrip("/")
-        self._client = httpx.Client(timeout=TIMEOUT_S, transport=transport, trust_env=False)
+        self._timeout_s = timeout_s
+        self._least = least_bytes_per_s
+        self._client = httpx.AsyncClient(
+            timeout=timeout_s,
+            transport=transport,
+            trust_env=False,
+            headers={"Accept-Encoding": "identity"},
+            limits=httpx.Limits(max_connections=MOST_CONNECTIONS),
+        )
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="http", daemon=True)
+        self._thread.start()
 
     @property
     def place(self) -> str:
@@ -67,30 +102,65 @@ class HttpSource:
         return self._url
 
     def read(self, path: str, limit: int) -> bytes | None:
-        """Return a file's bytes; see :class:`Source`. At most ``limit`` and one more are taken from the server."""
-        url = f"{self._url}/{path}"
+        """Return a file's bytes; see :class:`Source`. At most a piece more than ``limit`` is taken from the server."""
+        reading = self._read(f"{self._url}/{path}", limit)
         try:
-            with self._client.stream("GET", url) as answer:
+            return asyncio.run_coroutine_threadsafe(reading, self._loop).result()
+        except (CancelledError, RuntimeError):
+            reading.close()
+            raise MirrorError("STOPPED", f"reading from {self._url} was stopped") from None
+
+    async def _read(self, url: str, limit: int) -> bytes | None:
+        now = asyncio.get_running_loop().time
+        due = now() + self._timeout_s
+        try:
+            async with (
+                asyncio.timeout_at(due) as timeout,
+                self._client.stream("GET", url) as answer,
+            ):
                 if answer.status_code in {404, 410}:
                     return None
                 if answer.status_code != 200:
                     raise MirrorError(
                         "SERVER_REFUSED", f"{url} answered {answer.status_code}: try again later"
                     )
+                if answer.headers.get("Content-Encoding", "identity") != "identity":
+                    raise MirrorError(
+                        "SERVER_REFUSED", f"{url} is compressed, which nobody asked for"
+                    )
                 data = bytearray()
-                for part in answer.iter_bytes():
+                async for part in answer.aiter_bytes():
                     data += part
                     if len(data) > limit:
                         raise _too_large(url, limit)
+                    timeout.reschedule(due + len(data) / self._least)
+        except TimeoutError:
+            raise MirrorError(
+                "TOO_SLOW",
+                f"{url} came slower than {self._least / 1024:.0f} KiB a second: try again later",
+            ) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise MirrorError(
                 "UNREACHABLE", f"cannot read {url}: {error or type(error).__name__}"
             ) from None
         return bytes(data)
 
+    def stop(self) -> None:
+        """End what is being read, with an error; a signal's handler may call this."""
+        with suppress(RuntimeError):  # it is closed
+            self._loop.call_soon_threadsafe(
+                lambda: [task.cancel() for task in asyncio.all_tasks(self._loop)]
+            )
+
     def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
+        """Close the connections, and end what is being read."""
+        if self._loop.is_closed():
+            return
+        self.stop()
+        asyncio.run_coroutine_threadsafe(self._client.aclose(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
     def __enter__(self) -> Self:
         return self

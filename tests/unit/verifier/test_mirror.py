@@ -6,11 +6,10 @@ import pytest
 
 from protos.stillwatch.statement.v1 import summary_pb2
 from statements.log_trust import LogTrust
-from tests.unit.verifier.logbook import MINUTE, Logbook, served
+from tests.unit.verifier.logbook import MINUTE, Logbook
 from tlog.tile import Tile, aligned_path, bundle_path
-from verifier.mirror.errors import InconsistentLogError, MirrorError
+from verifier.mirror.errors import MirrorError
 from verifier.mirror.prefix import fetch_prefix, served_log
-from verifier.mirror.shelf import keep
 from verifier.mirror.source import FolderSource, HttpSource, open_source
 
 
@@ -62,40 +61,6 @@ def test_a_web_server_gives_the_same_as_a_folder(book: Logbook, tmp_path: Path) 
     with HttpSource("http://log.example/", httpx.MockTransport(answer)) as source:
         prefix = fetch_prefix(source, _trust(book))
     assert tuple(prefix.entries) == tuple(book.records)
-
-
-def test_a_mirror_is_a_log_that_can_be_read_offline(book: Logbook, tmp_path: Path) -> None:
-    prefix = keep(
-        fetch_prefix(_served(book, tmp_path / "log"), _trust(book)), tmp_path / "m", _trust(book)
-    )
-    again = fetch_prefix(FolderSource(tmp_path / "m"), _trust(book))
-    assert again.root == prefix.root
-    assert tuple(again.entries) == tuple(prefix.entries)
-    assert tuple(again.bodies) == tuple(prefix.bodies)
-    assert not list((tmp_path / "m").rglob("*.new"))
-
-
-def test_a_mirror_follows_the_log_as_it_grows(book: Logbook, tmp_path: Path) -> None:
-    trust = _trust(book)
-    keep(fetch_prefix(_served(book, tmp_path / "log"), trust), tmp_path / "m", trust)
-    for _ in range(300):
-        _grow(book)
-    keep(fetch_prefix(_served(book, tmp_path / "log"), trust), tmp_path / "m", trust)
-    assert fetch_prefix(FolderSource(tmp_path / "m"), trust).size == len(book.records)
-
-
-def test_a_mirror_keeps_no_part_of_what_has_grown(book: Logbook, tmp_path: Path) -> None:
-    trust = _trust(book)
-    for growth in (0, 3, 300):
-        for _ in range(growth):
-            _grow(book)
-        keep(fetch_prefix(_served(book, tmp_path / "log"), trust), tmp_path / "m", trust)
-        held = {
-            str(path.relative_to(tmp_path / "m"))
-            for path in (tmp_path / "m").rglob("*")
-            if path.is_file()
-        }
-        assert held == {path for path, _ in served(book.prefix())}
 
 
 @pytest.mark.parametrize("at", [0, 1, 255, 256, 263])
@@ -200,59 +165,39 @@ def test_no_log_and_no_server_are_told(tmp_path: Path, book: Logbook) -> None:
             assert _reason(lambda: fetch_prefix(source, _trust(book))) == reason
 
 
-def test_a_log_that_goes_backwards_is_refused_with_both_notes(
+def test_a_log_that_is_replaced_while_it_is_read_is_read_as_it_is_then(
     book: Logbook, tmp_path: Path
 ) -> None:
-    trust = _trust(book)
-    early = book.prefix()
-    _grow(book)
-    late = book.prefix()
-    keep(late, tmp_path, trust)
-    with pytest.raises(InconsistentLogError) as caught:
-        keep(early, tmp_path, trust)
-    assert caught.value.reason == "WENT_BACKWARDS"
-    assert (caught.value.held, caught.value.served) == (late.note, early.note)
-    assert fetch_prefix(FolderSource(tmp_path), trust).size == late.size
+    """As a mirror that is brought up to date: what is not full goes when something longer is there."""
+    folder = _served(book, tmp_path)
+    grown = book.copy()
+    for _ in range(5):
+        _grow(grown)
+
+    class Moving:
+        place = "moving"
+        moved = False
+
+        def read(self, path: str, limit: int) -> bytes | None:
+            data = folder.read(path, limit)
+            if path == "checkpoint" and not self.moved:
+                self.moved = True
+                for part in list(tmp_path.rglob("*.p/*")):
+                    part.unlink()
+                grown.serve(tmp_path)
+            return data
+
+    prefix = fetch_prefix(Moving(), _trust(book))
+    assert tuple(prefix.entries) == tuple(grown.records)
+    assert tuple(prefix.bodies) == tuple(grown.bodies), "no body is taken for withheld"
 
 
-@pytest.mark.parametrize("grown", [0, 3])
-def test_a_log_that_forks_is_refused_with_both_notes(
-    book: Logbook, tmp_path: Path, grown: int
-) -> None:
-    trust = _trust(book)
-    held = book.prefix()
-    keep(held, tmp_path, trust)
-    book.records[-1], book.records[-2] = book.records[-2], book.records[-1]
-    book.bodies[-1], book.bodies[-2] = book.bodies[-2], book.bodies[-1]
-    for _ in range(grown):
-        _grow(book)
-    other = book.prefix()
-    with pytest.raises(InconsistentLogError) as caught:
-        keep(other, tmp_path, trust)
-    assert caught.value.reason == "FORKED"
-    assert (caught.value.held, caught.value.served) == (held.note, other.note)
-    assert fetch_prefix(FolderSource(tmp_path), trust).note == held.note
-
-
-def test_a_body_that_the_log_no_longer_serves_is_kept(book: Logbook, tmp_path: Path) -> None:
-    trust = _trust(book)
-    keep(book.prefix(), tmp_path, trust)
-    whole = list(book.bodies)
-    book.bodies[-1] = None
-    book.bodies[-2] = b"not its body"
-    assert tuple(keep(book.prefix(), tmp_path, trust).bodies) == tuple(whole)
-
-
-def test_a_damaged_mirror_is_told_and_left_alone(book: Logbook, tmp_path: Path) -> None:
-    trust = _trust(book)
-    keep(book.prefix(), tmp_path, trust)
-    (tmp_path / bundle_path(0)).write_bytes(b"")
-    assert _reason(lambda: keep(book.prefix(), tmp_path, trust)) == "MIRROR_DAMAGED"
-    assert (tmp_path / bundle_path(0)).read_bytes() == b""
-
-
-def test_a_mirror_that_cannot_be_written_is_told(book: Logbook, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    assert (
-        _reason(lambda: keep(book.prefix(), tmp_path / "file", _trust(book))) == "MIRROR_UNWRITABLE"
-    )
+@pytest.mark.parametrize("size", [1, 4, 255, 256, 257, 260])
+def test_the_first_records_of_a_log_are_the_log_as_it_was(book: Logbook, size: int) -> None:
+    then = book.copy()
+    then.records, then.bodies = then.records[:size], then.bodies[:size]
+    was, now = then.prefix(), book.prefix().first(size, b"a note")
+    assert (was.root, was.entries, was.bodies, was.levels) == (
+        now.root, now.entries, now.bodies, now.levels,
+    )  # fmt: skip
+    assert was.root_at(size // 2 + 1) == now.root_at(size // 2 + 1)

@@ -1,0 +1,19 @@
+"""What long-running processes write down: structured logs on stderr, an object a line."""
+
+import logging
+import sys
+
+import structlog
+
+
+def log_as_json() -> None:
+    """Have structured logs written to stderr as JSON, with level and time."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
