@@ -197,7 +197,7 @@ def test_the_first_records_of_a_log_are_the_log_as_it_was(book: Logbook, size: i
     then = book.copy()
     then.records, then.bodies = then.records[:size], then.bodies[:size]
     was, now = then.prefix(), book.prefix().first(size, b"a note")
-    assert (was.root, was.entries, was.bodies, was.levels) == (
-        now.root, now.entries, now.bodies, now.levels,
-    )  # fmt: skip
+    assert (was.root, was.size) == (now.root, now.size)
+    assert (list(was.entries), list(was.bodies)) == (list(now.entries), list(now.bodies))
+    assert [list(level) for level in was.levels] == [list(level) for level in now.levels]
     assert was.root_at(size // 2 + 1) == now.root_at(size // 2 + 1)
