@@ -17,10 +17,10 @@ from ledger.folder import LedgerFolder
 from ledger.founding import read_agreement
 from ledger.journal.registry import open_journal
 from ledger.objects.registry import open_store
-from ledger.output import log_as_json
 from ledger.processes.parent import Parent, parent
 from ledger.publisher import Publisher
 from ledger.publishing import Answer, decode_question, encode_answer
+from statements.daemon_log import log_as_json
 from statements.pins import read_pins
 
 LOCK: Final = "integrator.lock"
