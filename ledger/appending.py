@@ -6,25 +6,30 @@ Draining takes no more batches, and ends each stream once what was read from it 
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final, TypeAlias
 
 import grpc
 import structlog
 
 from ledger.answers import encode_response
+from ledger.buckets import Buckets
 from ledger.budget import Budget
 from ledger.errors import LedgerError, ProcessError
 from ledger.fault import STORAGE_FAILED, Context, Fault, busy, end_call, malformed, unavailable
 from ledger.limits import Limits
+from ledger.refusal import Refusal
 from ledger.screeners.interface import Request, Screener
 from ledger.sequencer import Outcome
 from ledger.writer import Writer
 
 _log = structlog.get_logger("stillwatch.ledger")
 
+_TOO_MUCH_UNVERIFIED: Final = busy("too much of what came from this client was refused")
 _DRAINING: Final = unavailable("DRAINING", "the ledger is stopping: try again later, or elsewhere")
 
 
@@ -43,7 +48,8 @@ _Answer: TypeAlias = _Batch | Fault | None
 class _Stream:
     """One stream. ``busy``: its reader holds a request, and ends by itself."""
 
-    def __init__(self, in_flight: int) -> None:
+    def __init__(self, sender: str, in_flight: int) -> None:
+        self.sender = sender
         self.answers: asyncio.Queue[_Answer] = asyncio.Queue()
         self.room = asyncio.Semaphore(in_flight)
         self.reader: asyncio.Task[None]
@@ -58,6 +64,9 @@ class Appending:
         self._writer = writer
         self._screener = screener
         self._limits = limits
+        self._unverified = Buckets(
+            limits.unverified_bytes, limits.unverified_bytes_per_s, time.monotonic
+        )
         self._budget = Budget(limits.pending_bytes, limits.waiting_bytes)
         self._streams: set[_Stream] = set()
         self._readers: set[asyncio.Task[None]] = set()
@@ -69,7 +78,10 @@ class Appending:
             await end_call(context, _DRAINING)
         if len(self._streams) >= self._limits.streams:
             await end_call(context, busy(f"{len(self._streams)} streams are open"))
-        stream = _Stream(self._limits.in_flight)
+        sender = _sender(context)
+        if self._unverified.level(sender) <= 0:
+            await end_call(context, _TOO_MUCH_UNVERIFIED)
+        stream = _Stream(sender, self._limits.in_flight)
         stream.reader = asyncio.create_task(self._read(requests, stream))
         self._streams.add(stream)
         self._readers.add(stream.reader)
@@ -117,6 +129,11 @@ class Appending:
         charge = size
         try:
             batch = await self._screener.screen(request)
+            refused = sum(1 for one in batch if isinstance(one, Refusal))
+            if refused:
+                self._unverified.charge(stream.sender, size * refused / len(batch))
+                if self._unverified.level(stream.sender) <= 0:
+                    return _TOO_MUCH_UNVERIFIED
             if not stream.ended:
                 stream.answers.put_nowait(_Batch(size, self._writer.submit(batch, size)))
                 charge = 0
@@ -162,3 +179,11 @@ class Appending:
     def _release(self, batch: _Batch) -> None:
         """Give a batch's bytes back, once the writer is done with it."""
         batch.outcomes.add_done_callback(lambda _: self._budget.give(batch.size))
+
+
+def _sender(context: Context) -> str:
+    """Return who is charged for what does not verify: a client by its certificate, else by its host."""
+    certificates = [*context.auth_context().get("x509_pem_cert", ())]
+    if certificates:
+        return sha256(certificates[0]).hexdigest()
+    return context.peer().rpartition(":")[0]

@@ -31,6 +31,17 @@ class Limits:
     calls: int = 6_000
     """Calls of all methods at once; further ones are refused by the transport, without a reason."""
     connections: int = 4_000
+    author_statements: int = 50_000
+    """What one author may have logged at once: five weeks of a node's windows."""
+    author_statements_per_s: float = 20.0
+    """What is added to that each second, up to that; likewise below."""
+    author_bytes: int = 1 << 30
+    author_bytes_per_s: float = 512 << 10
+    party_enrolments: int = 50_000
+    party_enrolments_per_s: float = 1.0
+    unverified_bytes: int = 32 << 20
+    """Bytes from one peer that turned out not to be what they claim; beyond, its streams are ended."""
+    unverified_bytes_per_s: float = 256 << 10
     answer_s: float = 30.0
     """How long an answer may wait until its client takes it."""
     handshake_s: float = 10.0

@@ -17,6 +17,7 @@ from ledger.chains import Chains, Head
 from ledger.errors import JournalError
 from ledger.journal.interface import Entry, Journal, Leaf
 from ledger.keyring import TEACHING, Keyring, Undo
+from ledger.quotas import Quotas
 from ledger.refusal import Refusal
 from ledger.screening import Screened
 from statements.author import NOTHING, Author, Seen, Statement
@@ -58,8 +59,11 @@ class _Group:
 class Sequencer:
     """The one writer of a log. :meth:`open` reads the journal."""
 
-    def __init__(self, journal: Journal, keyring: Keyring, clock: Clock) -> None:
+    def __init__(
+        self, journal: Journal, keyring: Keyring, clock: Clock, quotas: Quotas | None = None
+    ) -> None:
         self.keyring = keyring
+        self._quotas = quotas
         self.size = 0
         self._journal = journal
         self._clock = clock
@@ -68,9 +72,11 @@ class Sequencer:
         self._doubtful = False
 
     @classmethod
-    def open(cls, journal: Journal, keyring: Keyring, clock: Clock) -> Self:
-        """Return the sequencer of what a journal holds."""
-        sequencer = cls(journal, keyring, clock)
+    def open(
+        cls, journal: Journal, keyring: Keyring, clock: Clock, quotas: Quotas | None = None
+    ) -> Self:
+        """Return the sequencer of what a journal holds; without ``quotas`` authors may say as much as they like."""
+        sequencer = cls(journal, keyring, clock, quotas)
         sequencer.catch_up()
         return sequencer
 
@@ -158,7 +164,8 @@ class Sequencer:
     ) -> int | Refusal:
         verdict = judge(one, self._chains, self.keyring)
         if verdict is None:
-            return self._stage(one, group, now_ms)
+            over = None if self._quotas is None else self._quotas.refuse(one)
+            return self._stage(one, group, now_ms) if over is None else over
         if isinstance(verdict, Refusal):
             return verdict
         chain = self._chains.epoch(one.header.author, one.header.epoch)

@@ -35,6 +35,7 @@ from ledger.limits import Limits
 from ledger.objects.registry import open_store
 from ledger.publisher import Published
 from ledger.publishing import Publishing
+from ledger.quotas import Quotas
 from ledger.reading import Reading
 from ledger.screeners.interface import Screener
 from ledger.screeners.processes import ScreeningProcesses
@@ -87,7 +88,7 @@ class Server:
         self._journal = journal
         self._objects = open_store(folder.objects, folder.path)
         self._keyring = Keyring(pins, folder.key.key_id)
-        self._sequencer = Sequencer.open(journal, self._keyring, clock)
+        self._sequencer = Sequencer.open(journal, self._keyring, clock, Quotas.of(how.limits))
         if self._sequencer.size < FOUNDED:
             raise SetupError(
                 "HALF_FOUNDED",

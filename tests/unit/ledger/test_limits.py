@@ -27,6 +27,22 @@ LIMITS = Limits()
             [LIMITS.streams, LIMITS.questions, LIMITS.followers, LIMITS.connections],
         ),
         (
+            "statements of one author at once, and a second",
+            [LIMITS.author_statements, int(LIMITS.author_statements_per_s)],
+        ),
+        (
+            "MiB of one author's bodies at once, KiB a second",
+            [LIMITS.author_bytes // MIB, int(LIMITS.author_bytes_per_s) // 1024],
+        ),
+        (
+            "enrolments by one party at once, and a second",
+            [LIMITS.party_enrolments, int(LIMITS.party_enrolments_per_s)],
+        ),
+        (
+            "MiB from one certificate or address that were refused",
+            [LIMITS.unverified_bytes // MIB, int(LIMITS.unverified_bytes_per_s) // 1024],
+        ),
+        (
             "seconds that an answer, or a checkpoint told to a follower, waits",
             [int(LIMITS.answer_s)],
         ),
