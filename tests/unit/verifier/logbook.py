@@ -45,6 +45,7 @@ MINUTE: Final = 60_000
 H100: Final = "NVIDIA H100 80GB HBM3"
 CAP_FLOP: Final = 5e17
 TERMS: Final = {
+    "witnesses.policy": '"quorum none\\n"',
     "windows.late_grace": '"2 min"',
     "stages.notice": '"2 min"',
     "stages.winding_down": '"2 min"',

@@ -32,6 +32,18 @@ def test_the_worked_example_is_not_refused(text: str, chips: ChipTable) -> None:
     assert all(remark.level is not Level.ERROR for remark in remarks(text, chips).values())
 
 
+def test_the_worked_examples_witnesses_can_neither_split_the_log_nor_one_of_them_stop_it(
+    example: str, chips: ChipTable
+) -> None:
+    found = remarks(example, chips)
+    assert all(remark.level is not Level.ERROR for remark in found.values())
+    assert not {"QUORUM_NONE", "QUORUMS_APART", "WITNESS_WITHOUT_ADDRESS"} & set(found)
+    policy = parse_agreement(example.encode()).pins.policy
+    assert [one.name for one in policy.witnesses] == ["aurora", "borealis", "cygnus", "meridian"]
+    assert policy.is_met({"aurora", "borealis", "meridian"})
+    assert not policy.is_met({"aurora", "borealis"})
+
+
 def test_quorum_none_is_said_loudly(text: str, chips: ChipTable) -> None:
     remark = remarks(text, chips)["QUORUM_NONE"]
     assert remark.level is Level.WARNING
