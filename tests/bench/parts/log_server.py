@@ -10,6 +10,8 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from simulator.demo.processes import Processes, stillwatch
+from simulator.demo.witnesses import make_witnesses, policy_of, start_witnesses
+from statements.clock import ScaledClock
 from statements.log_trust import LogTrust
 from statements.pins import Pins, read_pins
 from statements.signing import SigningKey
@@ -22,7 +24,7 @@ ORIGIN: Final = "rehearsal.example/bench"
 _BUILD: Final = Path(__file__).parents[3] / "build"
 """Not the system's folder for temporary files, which may be memory: what is durable costs what a disk costs."""
 _PUBLISHED_WITHIN_S: Final = 60.0
-_AGREEMENT: Final = """\
+_AGREEMENT: Final = '''\
 [agreement]
 id = "bench"
 
@@ -36,13 +38,14 @@ vkey = "{vkey}"
 key = "{key}"
 
 [witnesses]
-policy = "quorum none"
+policy = """
+{policy}"""
 
 [windows]
 length = "60 s"
 late_grace = "10 min"
 tick = "60 s"
-"""
+'''
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,11 @@ class LogServer:
     folder: Path
     pins: Pins
 
+    @property
+    def trust(self) -> LogTrust:
+        """What is believed of it."""
+        return LogTrust.of(self.pins, self.pins.ledger(ORIGIN))
+
     def published(self, size: int) -> LogPrefix:
         """Return the log from its static files, every byte verified, once so many records are under a checkpoint."""
         deadline = time.monotonic() + _PUBLISHED_WITHIN_S
@@ -61,30 +69,42 @@ class LogServer:
             note = source.read("checkpoint", NOTE_LIMIT) or b""
             found = parse_checkpoint(parse_note(note)).size
             if found >= size:
-                return fetch_prefix(source, LogTrust.of(self.pins, self.pins.ledger(ORIGIN)))
+                return fetch_prefix(source, self.trust)
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{found} records were published, {size} acknowledged")
             time.sleep(0.1)
 
 
 @contextmanager
-def serving(party: SigningKey) -> Iterator[LogServer]:
-    """Make a ledger whose agreement pins that party, serve it, and take it away again."""
+def serving(
+    party: SigningKey, *, witnesses: int = 0, beat_s: float | None = None
+) -> Iterator[LogServer]:
+    """Make a ledger whose agreement pins that party, serve it, and take it away again.
+
+    Each of so many witnesses is a process of its own, and all of three must cosign; without any there is
+    ``quorum none``. ``beat_s`` seconds between checkpoints are the ledger's default where they are not given.
+    """
     _BUILD.mkdir(exist_ok=True)
     with TemporaryDirectory(dir=_BUILD, prefix="bench-") as made:
         root = Path(made)
         log, ready = root / "log", root / "ready.json"
+        others = make_witnesses(root / "witnesses", [f"w{at}" for at in range(witnesses)])
+        policy = policy_of(others) if others else "quorum none\n"
         with Processes(root / "logs") as processes:
             made_keys = processes.run(
                 "init", stillwatch("ledger", "init", str(log), "--origin", ORIGIN, "-o", "json")
             )
             keys = json.loads(made_keys.stdout)
-            text = _AGREEMENT.format(party=party.key_id.hex(), **keys)
+            text = _AGREEMENT.format(party=party.key_id.hex(), policy=policy, **keys)
             (root / "agreement.toml").write_text(text)
+            pins = read_pins(text.encode())
+            now_ms = time.time_ns() // 1_000_000
+            start_witnesses(others, pins, processes, ScaledClock(now_ms, now_ms, 1.0))
             begin = ("ledger", "init", str(log), "--agreement", str(root / "agreement.toml"))
             processes.run("init", stillwatch(*begin))
-            listen = ("--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--ready-file", str(ready))
+            listen = ["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--ready-file", str(ready)]
+            listen += [] if beat_s is None else ["--beat", f"{beat_s:g}"]
             processes.start("ledger", stillwatch("ledger", "serve", str(log), *listen))
             places = json.loads(processes.await_file(ready, 30))
-            yield LogServer(places["grpc"], log, read_pins(text.encode()))
+            yield LogServer(places["grpc"], log, pins)
             processes.stop("ledger")
