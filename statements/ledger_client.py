@@ -141,10 +141,15 @@ class LedgerClient:
         self._channel.close()
 
     def append(self, statements: Sequence[Statement]) -> list[Receipt | Refusal]:
-        """Submit a batch on the open stream; one result a statement, in order."""
+        """Submit a batch on the open stream; one result a statement, in order.
+
+        A statement without stored bytes is sent without its body.
+        """
         request = ledger_pb2.AppendRequest(
             statements=[
-                header_pb2.Statement(header=s.header, signature=s.signature, stored=s.stored)
+                header_pb2.Statement(
+                    header=s.header, signature=s.signature, stored=s.stored or None
+                )
                 for s in statements
             ]
         )

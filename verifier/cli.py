@@ -27,6 +27,7 @@ from verifier.checks.interface import Span
 from verifier.duties import read_calendar
 from verifier.errors import VerifierError
 from verifier.evidence.gather import Evidence, gather
+from verifier.forks_cli import forks
 from verifier.instants import InstantError, parse_instant
 from verifier.mirror.errors import InconsistentLogError, MirrorError
 from verifier.mirror.moment import Moment, as_it_was
@@ -93,6 +94,7 @@ def audit() -> None:
     """
 
 
+audit.add_command(forks)
 audit.add_command(watch)
 
 

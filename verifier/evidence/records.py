@@ -105,6 +105,10 @@ class Records:
         """Return a row's header."""
         return decode_header(self._record(row).header)
 
+    def header_bytes(self, row: int) -> bytes:
+        """Return a row's header as it was signed."""
+        return self._record(row).header
+
     def signature(self, row: int) -> bytes:
         """Return a row's signature."""
         return self._record(row).signature

@@ -8,11 +8,10 @@ from protos.stillwatch.statement.v1 import identity_pb2
 from statements.body import decode_body
 from statements.errors import BodyError, SignatureError
 from statements.header import Header, decode_header
+from statements.key_lives import DEEDS
 from statements.kinds import PUBLIC, Kind, parse_content
 from statements.record import Record, decode_record
 from statements.signing import VerifyingKey, statement_id, verify_signature
-
-_DEEDS = frozenset({Kind.ENROLMENT, Kind.ROTATION, Kind.REVOCATION})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +27,18 @@ class Said:
     @property
     def kind(self) -> str:
         """The kind in words."""
-        known = {int(kind): kind.name.lower() for kind in Kind}
-        return known.get(self.header.kind, f"kind {self.header.kind}")
+        return kind_name(self.header.kind)
 
     @property
     def place(self) -> tuple[bytes, bytes, int]:
         """Its place in its author's chain: author, epoch, sequence."""
         return self.header.author, self.header.epoch, self.header.sequence
+
+
+def kind_name(kind: int) -> str:
+    """Return a kind in words."""
+    known = {int(kind): kind.name.lower() for kind in Kind}
+    return known.get(kind, f"kind {kind}")
 
 
 def read_said(index: int, leaf: bytes, body: bytes | None) -> Said:
@@ -67,7 +71,7 @@ def shown_deed(said: Said) -> Message | None:
 
     Raises :class:`BodyError` when the body does not parse.
     """
-    if said.header.kind not in _DEEDS or said.body is None:
+    if said.header.kind not in DEEDS or said.body is None:
         return None
     return parse_content(Kind(said.header.kind), decode_body(said.body))
 
