@@ -1,7 +1,8 @@
 """The spool: signed statements on disk before they are first sent, until the log proved it has them.
 
 One SQLite file serves any number of nodes. A statement is here before anybody else sees it; it is
-freed once its inclusion in a verified checkpoint was verified. Commits are synced to disk.
+freed once its inclusion in a verified checkpoint was verified. Commits are synced to disk. After a sync that failed the
+file is opened afresh, and all that is found in it written anew (statements/sqlite_file.py says why).
 """
 
 import sqlite3
@@ -14,6 +15,7 @@ from typing import Any, Final
 
 from attestor.errors import SpoolError
 from statements.author import Author, Seen, Statement
+from statements.sqlite_file import UNSYNCED, settle
 
 VERSION: Final = 1
 
@@ -78,20 +80,37 @@ class Spool:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
+        self._is_doubtful = False
         with suppress(OSError):  # then SQLite says what is wrong
             path.touch(mode=0o600)
         try:
-            self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            self._database = self._connect()
         except sqlite3.Error as error:
             raise SpoolError("SPOOL_FAILED", f"{path}: {error}") from error
         try:
-            self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.execute("PRAGMA synchronous=FULL")
-            self._database.execute("PRAGMA busy_timeout=5000")
-            self._prepare()
+            self._begin()
         except sqlite3.Error as error:
             self.close()
             raise self._failed(error) from error
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
+
+    def _begin(self) -> None:
+        self._database.execute("PRAGMA journal_mode=WAL")
+        self._database.execute("PRAGMA synchronous=FULL")
+        self._database.execute("PRAGMA busy_timeout=5000")
+        settle(self._database, self.path)
+        self._prepare()
+
+    def _trusted(self) -> sqlite3.Connection:
+        """Return the connection, a fresh one when the last was in doubt; the lock is held. Raises sqlite3.Error."""
+        if self._is_doubtful:
+            self._database.close()
+            self._database = self._connect()
+            self._begin()
+            self._is_doubtful = False
+        return self._database
 
     def _prepare(self) -> None:
         (version,) = self._database.execute("PRAGMA user_version").fetchone()
@@ -125,6 +144,7 @@ class Spool:
 
     def _failed(self, error: sqlite3.Error) -> SpoolError:
         name = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
+        self._is_doubtful = self._is_doubtful or name in UNSYNCED
         if name == "SQLITE_FULL":
             return SpoolError(
                 "SPOOL_FULL",
@@ -151,9 +171,10 @@ class Spool:
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
             try:
-                self._database.execute("BEGIN IMMEDIATE")
-                yield self._database
-                self._database.execute("COMMIT")
+                database = self._trusted()
+                database.execute("BEGIN IMMEDIATE")
+                yield database
+                database.execute("COMMIT")
             except sqlite3.Error as error:
                 raise self._failed(error) from error
             finally:
@@ -262,7 +283,7 @@ class Spool:
     ) -> list[tuple[Any, ...]]:  # sqlite3 types its columns so
         with self._lock:
             try:
-                return self._database.execute(sql, parameters).fetchall()
+                return self._trusted().execute(sql, parameters).fetchall()
             except sqlite3.Error as error:
                 raise self._failed(error) from error
 

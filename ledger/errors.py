@@ -7,7 +7,8 @@
     ├── ObjectError     the object store could not be read or written
     ├── WitnessStoreError   a witness's memory could not be read or written
     ├── QuorumError     witnesses do not answer, or are no quorum
-    ├── ForkError       signing would fork the log
+    ├── ForkError       signing would fork the log: final
+    │   └── UnsyncedError   the journal's disk did not take what it was given: going on could fork the log
     ├── ProcessError    a process beside the ledger's died, or talks nonsense
     ├── ExportError     a log's folder cannot give what a bundle or proof needs
     └── SetupError      a ledger's folder, keys, agreement or addresses do not fit
@@ -49,6 +50,13 @@ class ForkError(LedgerError):
 
 class ProcessError(LedgerError):
     """A process beside the ledger's own died, or talks nonsense."""
+
+
+class UnsyncedError(ForkError):
+    """A sync of the journal failed, so that nobody knows what is on the disk: the process ends, and the next one looks.
+
+    To go on in this one could acknowledge, or sign, on top of what a power cut takes away.
+    """
 
 
 class ExportError(LedgerError):

@@ -24,7 +24,13 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger.errors import SetupError
-from statements.keys import read_secret, read_signing_key, write_secret, write_signing_key
+from statements.keys import (
+    read_secret,
+    read_signing_key,
+    sync_folder,
+    write_secret,
+    write_signing_key,
+)
 from statements.pins import Pins
 from statements.signing import SigningKey
 from tlog.note import Signer, Verifier
@@ -68,13 +74,14 @@ class LedgerFolder:
         )
         try:
             path.mkdir(parents=True, exist_ok=True)
+            sync_folder(path.parent)
             shutil.rmtree(fresh, ignore_errors=True)  # one that stopped half-way
             fresh.mkdir(mode=0o700)
-            (fresh / _SETTINGS).write_text(json.dumps(settings, indent=2) + "\n")
+            write_secret(fresh / _SETTINGS, json.dumps(settings, indent=2).encode() + b"\n")
             write_signing_key(fresh / _STATEMENT_KEY, SigningKey.generate())
             write_secret(fresh / _NOTE_KEY, note_key)
             fresh.rename(private)
-            _sync(path)
+            sync_folder(path)
         except OSError as error:
             raise SetupError("UNWRITABLE", f"cannot make {private}: {error.strerror}") from error
         return cls.open(path)
@@ -136,7 +143,13 @@ class LedgerFolder:
     @contextmanager
     def held(self, lock: str = "lock", patience_s: float = 0.0) -> Iterator[None]:
         """Keep other processes of this machine from running the same ledger; wait so long for one to end."""
-        descriptor = os.open(self.private / lock, os.O_RDWR | os.O_CREAT, 0o600)
+        path = self.private / lock
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise SetupError(
+                "UNWRITABLE", f"cannot open {path}: {error.strerror}; free space or repair the disk"
+            ) from error
         deadline = time.monotonic() + patience_s
         try:
             while not _locked(descriptor):
@@ -156,11 +169,3 @@ def _locked(descriptor: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

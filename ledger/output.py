@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ledger.errors import ExportError
+from ledger.errors import ExportError, SetupError
 
 output_option = click.option(
     "-o",
@@ -42,3 +42,15 @@ def write_file(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             part.unlink()
         raise ExportError("UNWRITABLE", f"cannot write {path}: {error.strerror}") from error
+
+
+def tell_ready(path: Path | None, places: Mapping[str, str]) -> None:
+    """Write where a process serves into the file that was asked for, if one was; raises :class:`SetupError`."""
+    if path is None:
+        return
+    fresh = path.with_name(path.name + ".new")
+    try:
+        fresh.write_text(json.dumps(places) + "\n")
+        fresh.replace(path)
+    except OSError as error:
+        raise SetupError("UNWRITABLE", f"cannot write {path}: {error.strerror}") from error

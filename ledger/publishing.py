@@ -17,12 +17,14 @@ from ledger.errors import (
     ProcessError,
     QuorumError,
     SetupError,
+    UnsyncedError,
 )
 from ledger.processes.child import Child
 from ledger.publisher import Published
 
 _ERRORS: Final = {
-    kind.__name__: kind for kind in (ForkError, JournalError, ObjectError, QuorumError, SetupError)
+    kind.__name__: kind
+    for kind in (ForkError, UnsyncedError, JournalError, ObjectError, QuorumError, SetupError)
 }
 _OPEN: Final = b"open"
 

@@ -7,7 +7,6 @@ checkpoint.
 
 import asyncio
 import gc
-import json
 import resource
 import secrets
 import signal
@@ -33,6 +32,7 @@ from ledger.journal.registry import open_journal
 from ledger.keyring import Keyring
 from ledger.limits import Limits
 from ledger.objects.registry import open_store
+from ledger.output import tell_ready
 from ledger.publisher import Published
 from ledger.publishing import Publishing
 from ledger.quotas import Quotas
@@ -179,10 +179,7 @@ class Server:
         scheme = "http" if self._tls is None else "https"
         places = {"grpc": str(rpc), "http": f"{scheme}://{http}"}
         _log.info("serving", size=self._sequencer.size, **places)
-        if self._how.ready_file is not None:
-            fresh = self._how.ready_file.with_name(self._how.ready_file.name + ".new")
-            fresh.write_text(json.dumps(places) + "\n")
-            fresh.replace(self._how.ready_file)
+        tell_ready(self._how.ready_file, places)
 
     async def _publish(self, *, anew: bool = False) -> Published | None:
         """Publish; storage or witnesses that fail are told, and tried again with the next beat."""

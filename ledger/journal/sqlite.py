@@ -3,6 +3,9 @@
 A group is a blob of records, one of their bodies' lengths (big-endian uint32 each, 2^32-1 for a body that is not held),
 and one of the bodies, end to end: rows of their own would cost several times as much. Of records and bodies only the
 part that is asked for is read.
+
+After a sync that failed nothing is written through this journal any more (:class:`UnsyncedError`); whoever opens it
+next has all that it finds written anew before it is believed. Why is said in statements/sqlite_file.py.
 """
 
 import sqlite3
@@ -12,9 +15,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
-from ledger.errors import ForkError, JournalError
+from ledger.errors import ForkError, JournalError, UnsyncedError
 from ledger.journal.interface import Entry, Leaf
 from statements.record import RECORD_LENGTH
+from statements.sqlite_file import UNSYNCED, error_name, settle
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS groups (
@@ -57,8 +61,10 @@ class SqliteJournal:
                 f"PRAGMA synchronous=FULL;PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES};"
             )
         )
+        self._run(lambda: settle(self._writer, self._path))
         self._reader = self._connect()
         self._reading = threading.Lock()
+        self._unsynced: UnsyncedError | None = None
 
     def size(self) -> int:
         """See :class:`Journal`."""
@@ -179,11 +185,16 @@ class SqliteJournal:
 
     def _transact(self, write: Callable[[], None]) -> None:
         with self._writing:
+            if self._unsynced is not None:
+                raise self._unsynced
             self._run(self._roll_back)
             self._run(lambda: self._writer.execute("BEGIN IMMEDIATE"))
             try:
                 self._run(write)
                 self._run(lambda: self._writer.execute("COMMIT"))
+            except UnsyncedError as error:
+                self._unsynced = error
+                raise
             finally:
                 self._run(self._roll_back)
 
@@ -202,7 +213,13 @@ class SqliteJournal:
         try:
             return action()
         except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorname", type(error).__name__)
+            code = error_name(error)
+            if code in UNSYNCED:
+                raise UnsyncedError(
+                    "UNSYNCED",
+                    f"a sync of the journal {self._path} failed ({code}): what is on the disk is in doubt, and nothing "
+                    "more is written; repair the disk, then start the ledger again, which finds out",
+                ) from error
             raise JournalError(
                 "STORAGE",
                 f"the journal {self._path} failed ({code}: {error}): free space or repair the disk, then try again",

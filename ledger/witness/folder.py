@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
 from ledger.errors import SetupError
 from ledger.witness.memory import WitnessMemory
-from statements.keys import read_secret, write_secret
+from statements.keys import read_secret, sync_folder, write_secret
 from tlog.cosignature import Cosigner, CosigningKey
 
 _SETTINGS: Final = "witness.json"
@@ -54,6 +54,7 @@ class WitnessFolder:
         try:
             path.mkdir(parents=True, exist_ok=True)
             path.chmod(0o700)
+            sync_folder(path.parent)
         except OSError as error:
             raise SetupError("UNWRITABLE", f"cannot make {path}: {error.strerror}") from error
         for file, key in ((_ED25519, ed25519), (_ML_DSA, ml_dsa)):

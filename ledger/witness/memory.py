@@ -1,7 +1,8 @@
 """What a witness remembers: the logs that it knows, and the newest checkpoint that it cosigned of each.
 
 One SQLite file, ``synchronous=FULL``: what was cosigned is durable before the cosignature leaves the machine, and
-comparing with what is known and writing what is new are one transaction.
+comparing with what is known and writing what is new are one transaction. After a sync that failed nothing is answered
+any more (statements/sqlite_file.py says why): the process ends, and the next one has all that it finds written anew.
 """
 
 import sqlite3
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from ledger.errors import WitnessStoreError
+from statements.sqlite_file import UNSYNCED, error_name, settle
 from tlog.witness import UNKNOWN, Known
 
 _SCHEMA: Final = """
@@ -24,6 +26,9 @@ CREATE TABLE IF NOT EXISTS logs (
 ) STRICT;
 CREATE TABLE IF NOT EXISTS splits (origin TEXT PRIMARY KEY, one BLOB NOT NULL, other BLOB NOT NULL) STRICT;
 """
+
+UNSYNCED_MEMORY: Final = "UNSYNCED"
+"""Reason of the error after which a memory answers nothing any more."""
 
 T = TypeVar("T")
 
@@ -40,16 +45,19 @@ class WitnessedLog:
 class WitnessMemory:
     """The memory in one file. Any thread may use it.
 
-    Every method raises :class:`WitnessStoreError` when the storage fails; then nothing of the call took effect.
+    Every method raises :class:`WitnessStoreError` when the storage fails; then nothing of the call took effect. After
+    one with the reason :data:`UNSYNCED_MEMORY` nobody knows what is on the disk, and every call raises it again.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
+        self._unsynced: WitnessStoreError | None = None
         self._base = self._run(
             lambda: sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
         )
         self._run(lambda: self._base.executescript(_SCHEMA))
+        self._run(lambda: settle(self._base, path))
 
     def add_log(self, origin: str, vkey: str) -> None:
         """Know a log from now on; raises :class:`WitnessStoreError` when it is known by another key."""
@@ -126,10 +134,19 @@ class WitnessMemory:
             self._base.close()
 
     def _run(self, action: Callable[[], T]) -> T:
+        if self._unsynced is not None:
+            raise self._unsynced
         try:
             return action()
         except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorname", type(error).__name__)
+            code = error_name(error)
+            if code in UNSYNCED:
+                self._unsynced = WitnessStoreError(
+                    UNSYNCED_MEMORY,
+                    f"a sync of the witness's memory {self._path} failed ({code}): what is on the disk is in doubt, "
+                    "and nothing more is cosigned; repair the disk, then start the witness again, which finds out",
+                )
+                raise self._unsynced from error
             raise WitnessStoreError(
                 "STORAGE",
                 f"the witness's memory {self._path} failed ({code}: {error}): free space or repair the disk",

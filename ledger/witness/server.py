@@ -1,8 +1,8 @@
 """The witness over HTTP: ``POST add-checkpoint``, after C2SP tlog-witness, until it is told to stop."""
 
-import json
 import signal
 import threading
+from collections.abc import Callable
 from http import HTTPStatus
 from io import BytesIO
 from pathlib import Path
@@ -13,7 +13,9 @@ import structlog
 from ledger.address import Address
 from ledger.errors import WitnessStoreError
 from ledger.http_server import BoundedServer, Handler
+from ledger.output import tell_ready
 from ledger.witness.folder import WitnessFolder
+from ledger.witness.memory import UNSYNCED_MEMORY
 from ledger.witness.witness import Witness
 from statements.clock import Clock
 from tlog.errors import WitnessError
@@ -27,17 +29,23 @@ _log = structlog.get_logger("stillwatch.witness")
 class WitnessServer(BoundedServer):
     """Answers for a witness on an address until it is closed.
 
-    Raises :class:`SetupError` when the address cannot be listened on.
+    ``give_up`` is told of the error after which the memory answers no more. Raises :class:`SetupError` when the address
+    cannot be listened on.
     """
 
-    def __init__(self, address: Address, witness: Witness) -> None:
-        super().__init__(
-            address.host, address.port, type("Asking", (_Asking,), {"witness": witness})
-        )
+    def __init__(
+        self,
+        address: Address,
+        witness: Witness,
+        give_up: Callable[[WitnessStoreError], None] = lambda _: None,
+    ) -> None:
+        parts = {"witness": witness, "give_up": staticmethod(give_up)}
+        super().__init__(address.host, address.port, type("Asking", (_Asking,), parts))
 
 
 class _Asking(Handler):
     witness: Witness
+    give_up: Callable[[WitnessStoreError], None]
 
     def do_POST(self) -> None:  # noqa: N802 - http.server's name
         body = self._body()
@@ -57,6 +65,8 @@ class _Asking(Handler):
         except WitnessStoreError as error:
             _log.error("cannot remember", reason=error.reason, why=str(error))
             self._say(HTTPStatus.SERVICE_UNAVAILABLE, f"cannot remember [{error.reason}]\n")
+            if error.reason == UNSYNCED_MEMORY:
+                self.give_up(error)
         else:
             self._say(HTTPStatus.OK, "".join(line.encode() for line in lines))
 
@@ -83,22 +93,27 @@ class _Asking(Handler):
 def serve_witness(
     folder: WitnessFolder, clock: Clock, address: Address, ready_file: Path | None
 ) -> None:
-    """Run a witness until SIGTERM or SIGINT."""
+    """Run a witness until SIGTERM or SIGINT; raises :class:`WitnessStoreError` once its memory is in doubt."""
     stopping = threading.Event()
+    lost: list[WitnessStoreError] = []
+
+    def give_up(error: WitnessStoreError) -> None:
+        lost.append(error)
+        stopping.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     with folder.held():
         memory = folder.memory()
         try:
-            server = WitnessServer(address, Witness(memory, folder.keys, clock))
+            server = WitnessServer(address, Witness(memory, folder.keys, clock), give_up)
             place = f"http://{Address(address.host, server.port)}/"
             _log.info("serving", name=folder.name, http=place, logs=list(memory.origins()))
-            if ready_file is not None:
-                fresh = ready_file.with_name(ready_file.name + ".new")
-                fresh.write_text(json.dumps({"http": place}) + "\n")
-                fresh.replace(ready_file)
+            tell_ready(ready_file, {"http": place})
             stopping.wait()
             server.close()
         finally:
             memory.close()
+    if lost:
+        raise lost[0]
     _log.info("stopped")

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -43,6 +43,7 @@ class LedgerProcess:
     grpc: str = "127.0.0.1:0"
     http: str = ""
     log_file: Path | None = None
+    environment: Mapping[str, str] | None = None
     process: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
 
     @property
@@ -65,7 +66,9 @@ class LedgerProcess:
         """Start, and do not wait."""
         self._ready.unlink(missing_ok=True)
         with self.log.open("ab") as sink:
-            self.process = subprocess.Popen(self.command(self.grpc), stdout=sink, stderr=sink)
+            self.process = subprocess.Popen(
+                self.command(self.grpc), stdout=sink, stderr=sink, env=self.environment
+            )
 
     def await_ready(self) -> "LedgerProcess":
         """Wait until it serves."""

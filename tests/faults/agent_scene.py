@@ -1,0 +1,195 @@
+"""A real agent whose disk fails: what its spool took arrives once, and what is lost is said to be."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import grpc
+
+from attestor.recording import RecordingWriter
+from protos.stillwatch.ledger.v1 import ledger_pb2, ledger_pb2_grpc
+from statements.header import Header, decode_header
+from statements.keys import write_signing_key
+from statements.kinds import Kind
+from statements.ledger_client import LedgerClient, Receipt
+from statements.record import decode_record
+from tests.faults.disk import Disk, Fault
+from tests.unit.attestor.conftest import CHANNELS, header, plain_readings
+from tests.unit.ledger.cast import T0, Cast, Person
+from tests.unit.ledger.process import LedgerProcess, found_log
+from verifier.instants import rfc3339
+
+WINDOW: Final = 60_000
+RATE: Final = 600
+"""A window lasts a tenth of a second."""
+WINDOWS: Final = 9
+"""Windows of the agent's clock from its start to its end; the first pass while it starts."""
+_STARTS: Final = 5
+"""On a busy machine a start may take longer than all windows."""
+_WITHIN_S: Final = 40.0
+
+
+@dataclass
+class Stage:
+    """A ledger on a sane disk, with as many enrolled nodes as there are to be plays."""
+
+    folder: Path
+    cast: Cast
+    ledger: LedgerProcess
+    nodes: list[Person]
+
+    @classmethod
+    def make(cls, folder: Path, nodes: int) -> "Stage":
+        cast = found_log(folder / "log")
+        ledger = LedgerProcess(folder / "log", options=("--beat", "0.1", "--tick", "30")).start()
+        said, people = cast.enrolled(nodes)
+        with LedgerClient(ledger.grpc) as client:
+            assert all(isinstance(one, Receipt) for one in client.append(said))
+        (folder / "agreement.toml").write_bytes(cast.text)
+        with RecordingWriter(folder / "recording.csv.gz", header(), CHANNELS) as writer:
+            for reading in plain_readings(2, 600):
+                writer.write(reading)
+        return cls(folder, cast, ledger, people)
+
+    def headers(self, author: bytes) -> list[Header]:
+        """Return what an author said, as logged."""
+        found: list[Header] = []
+        with grpc.insecure_channel(self.ledger.grpc) as channel:
+            stub = ledger_pb2_grpc.LedgerServiceStub(channel)
+            at = 0
+            while True:
+                asked = ledger_pb2.GetRecordsRequest(start=at, count=1_000)
+                try:
+                    records = stub.GetRecords(asked).records
+                except grpc.RpcError as error:
+                    if error.code() is not grpc.StatusCode.NOT_FOUND:
+                        raise
+                    return found  # the end of the log
+                headers = [decode_header(decode_record(record).header) for record in records]
+                found += [one for one in headers if one.author == author]
+                at += len(records)
+
+
+@dataclass
+class Play:
+    """One run: a node of its own, and the disk below its spool."""
+
+    stage: Stage
+    node: Person
+    place: Path
+    library: Path
+    fault: Fault | None = None
+    keep: bool = False
+    status: int | None = None
+    outcome: dict[str, int] = field(default_factory=dict)
+    disk: Disk = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.place.mkdir()
+        self.folder.mkdir()
+        write_signing_key(self.place / "node.key", self.node.key)
+        (self.place / "agent.toml").write_text(
+            f'ledger = "{self.stage.ledger.grpc}"\n'
+            f'agreement = "{self.stage.folder / "agreement.toml"}"\n'
+            'spool = "disk/spool.sqlite"\ndrain = "2 s"\npatience = "1 s"\ncheckpoint_every = "0.1 s"\n'
+            "[[nodes]]\n"
+            'name = "node"\nkey = "node.key"\n'
+            f'source = {{ kind = "replay", path = "{self.stage.folder / "recording.csv.gz"}",'
+            f' at = "{rfc3339(T0)}" }}\n'
+        )
+        self.disk = Disk(self.library, self.folder, self.place, self.fault, keep=self.keep)
+        self._anchor = f"{time.time_ns() // 1_000_000}:{T0}:{RATE}"
+        self._until = T0
+
+    @property
+    def folder(self) -> Path:
+        return self.place / "disk"
+
+    @property
+    def log(self) -> Path:
+        return self.place / "agent.log"
+
+    def work(self) -> None:
+        """Attest for some windows on the disk that fails."""
+        self.status, self.outcome = self._run(self.log, self.disk.environment)
+
+    def told(self) -> tuple[str, int | None]:
+        """Return what was written on stderr, and the exit status."""
+        return self.log.read_text(), self.status
+
+    def go_on(self) -> None:
+        """Attest for some more windows on a sane disk: all that was spooled arrives once."""
+        spooled = self.spooled()
+        self._attest_again()
+        self.verify_arrived(spooled)
+
+    def _attest_again(self) -> None:
+        outcome = {"windows": 0}
+        for start in range(_STARTS):
+            windows = WINDOWS << start
+            status, outcome = self._run(self.place / "sane.log", None, windows)
+            assert status == 0, (self.place / "sane.log").read_text()
+            assert (outcome["left_in_spool"], outcome["lost"]) == (0, 0)
+            if outcome["windows"]:
+                break
+        assert outcome["windows"], "it attests again"
+        assert "Traceback" not in (self.place / "sane.log").read_text()
+
+    def spooled(self) -> list[int]:
+        """Return when the windows begin that the spool holds, as the next process will find them."""
+        path = self.folder / "spool.sqlite"
+        if not path.exists():
+            return []
+        base = sqlite3.connect(path)
+        try:
+            rows = base.execute("SELECT header FROM statement").fetchall()
+        except sqlite3.Error:
+            return []
+        finally:
+            base.close()
+        return _windows(decode_header(header) for (header,) in rows)
+
+    def _run(
+        self, log: Path, environment: Mapping[str, str] | None, windows: int = WINDOWS
+    ) -> tuple[int, dict[str, int]]:
+        real, clock, rate = self._anchor.split(":")
+        now = int(clock) + (time.time_ns() // 1_000_000 - int(real)) * int(rate)
+        until = rfc3339((now // WINDOW + windows) * WINDOW)
+        with log.open("wb") as sink:
+            done = subprocess.run(
+                [
+                    *(sys.executable, "-m", "stillwatch", "agent", "run"),
+                    *("--config", str(self.place / "agent.toml")),
+                    *("--rehearsal-clock", self._anchor, "--until", until, "-o", "json"),
+                ],
+                stdout=subprocess.PIPE,
+                stderr=sink,
+                env=environment,
+                timeout=_WITHIN_S,
+                check=False,
+            )
+        return done.returncode, json.loads(done.stdout or b"{}")
+
+    def verify_arrived(self, spooled: list[int]) -> None:
+        """Refuse a log that has twice, or not at all, what was spooled; or that lacks what is not said to be lost."""
+        logged = self.stage.headers(self.node.key.key_id)
+        places = Counter((one.epoch, one.sequence) for one in logged)
+        assert max(places.values()) == 1, "a place of the chain was used twice"
+        windows = Counter(_windows(logged))
+        assert max(windows.values()) == 1, "a window was told twice"
+        assert set(spooled) <= set(windows), "what was spooled did not arrive"
+        if self.outcome and not self.outcome["lost"]:
+            first = min(windows)
+            assert all(first + at * WINDOW in windows for at in range(self.outcome["windows"]))
+
+
+def _windows(headers: Iterable[Header]) -> list[int]:
+    """Return when the windows begin that were said."""
+    return sorted(one.start_ms for one in headers if one.kind == Kind.SUMMARY)

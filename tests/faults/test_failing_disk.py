@@ -1,0 +1,228 @@
+"""Every call to the file system fails once, in turn, and again with all that follow it: nothing acknowledged is lost.
+
+A real ledger, witness and agent, and ``ledger init``, each on a disk that fails as it is told to (disk.c). `make test`
+plays a few calls spread over each workload, `make faults` every one.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final, Protocol
+
+import pytest
+
+from tests.faults import agent_scene, init_scene, ledger_scene, witness_scene
+from tests.faults.disk import Call, Disk, Fault, How, Then, build
+from tests.faults.ledger_scene import verify_told
+
+KINDS: Final = (
+    (How.IO_ERROR, Then.GO_ON),
+    (How.IO_ERROR, Then.FAIL),
+    (How.NO_SPACE, Then.GO_ON),
+    (How.NO_SPACE, Then.FAIL),
+    (How.SHORT, Then.FAIL),
+)
+
+
+class Play(Protocol):
+    """One run of a workload, of which one call fails."""
+
+    @property
+    def disk(self) -> Disk: ...
+
+    def work(self) -> None: ...
+
+    def told(self) -> tuple[str, int | None]:
+        """Return what was written on stderr, and the exit status."""
+        ...
+
+    def go_on(self) -> None: ...
+
+
+Start = Callable[[Fault | None], Play]
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("library"))
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> ledger_scene.Template:
+    return ledger_scene.Template.make(tmp_path_factory.mktemp("template"))
+
+
+@pytest.fixture(scope="module")
+def witness(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return witness_scene.template(tmp_path_factory.mktemp("template") / "witness")
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[agent_scene.Stage]:
+    made = agent_scene.Stage.make(tmp_path_factory.mktemp("stage"), nodes=600)
+    yield made
+    made.ledger.end()
+
+
+SCENES: Final = ("ledger", "witness", "agent", "init")
+
+
+@pytest.fixture(params=SCENES)
+def start(request: pytest.FixtureRequest, library: Path, tmp_path: Path) -> Start:
+    """What begins a run of one workload."""
+    numbers = iter(range(100_000))
+
+    def begin(fault: Fault | None) -> Play:
+        place = tmp_path / str(next(numbers))
+        if request.param == "ledger":
+            return ledger_scene.Play(request.getfixturevalue("log"), place, library, fault)
+        if request.param == "witness":
+            return witness_scene.Play(request.getfixturevalue("witness"), place, library, fault)
+        if request.param == "agent":
+            stage: agent_scene.Stage = request.getfixturevalue("stage")
+            return agent_scene.Play(stage, stage.nodes.pop(), place, library, fault)
+        return init_scene.Play(place, library, fault)
+
+    return begin
+
+
+def overlooked(call: Call) -> bool:
+    """Return whether a call may fail and nobody be told: it is tried again, or nothing depends on it.
+
+    SQLite's own files: what it cannot do when it closes is left to the next opening; what it cannot do for a commit is
+    its commit's failure, which is told. Folders that are there, and files that were to go.
+    """
+    return call.name in {"mkdir", "unlink"} or ".sqlite" in call.path
+
+
+def play(start: Start, fault: Fault) -> str | None:
+    """Play a run; return what was wrong, or ``None``."""
+    run = start(fault)
+    try:
+        run.work()
+        told = verify_told(*run.told())
+        if run.disk.failed and not told:
+            call = run.disk.numbered(fault.at)
+            assert overlooked(call), f"nobody was told: {call}"
+        run.disk.heal()
+        run.go_on()
+    except Exception as error:  # noqa: BLE001 - every run is played, whatever became of another
+        return f"{fault}: {type(error).__name__}: {error}"
+    shutil.rmtree(run.disk.place)
+    return None
+
+
+def calls_of(start: Start) -> int:
+    """Return how many calls a run makes of which none fails."""
+    run = start(None)
+    run.work()
+    assert run.told()[1] == 0, run.told()
+    run.go_on()
+    return run.disk.calls
+
+
+def test_whatever_call_fails_nothing_acknowledged_is_lost(
+    start: Start, request: pytest.FixtureRequest
+) -> None:
+    calls = calls_of(start)
+    first = SCENES.index(request.node.callspec.params["start"])
+    for place, kind in ((0.3, first), (0.7, first + 2)):
+        how, then = KINDS[kind % len(KINDS)]
+        assert play(start, Fault(how, round(calls * place), then)) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("how", "then"), KINDS, ids=lambda value: value.name)
+def test_every_call_fails_in_turn(start: Start, how: How, then: Then) -> None:
+    calls = calls_of(start)
+    wrong = [play(start, Fault(how, at, then)) for at in range(1, calls + 1)]
+    print(f"{calls} calls, {how.name}, then {then.name}: {len(wrong)} runs")  # noqa: T201
+    assert list(filter(None, wrong)) == []
+
+
+def syncs_of(calls: list[Call], before: str = "") -> list[int]:
+    """Return the numbers of the syncs of a write-ahead log; those alone that came before a mark, where it is given."""
+    found: list[int] = []
+    number = 0
+    for call in calls:
+        if call.name != "mark":
+            number += 1
+            if call.name == "fsync" and call.path.endswith("-wal"):
+                found.append(number)
+        elif call.path == before:
+            break
+    return found
+
+
+def play_lost_pages(run: ledger_scene.Play | witness_scene.Play) -> None:
+    """Let a sync fail and the process die of it; start anew, have everything said again, and cut the power.
+
+    The process that starts finds in the page cache what the disk never took.
+    """
+    run.work(kill=True)
+    run.disk.heal()
+    run.work(kill=True)
+    run.cut_at_the_end()
+
+
+def test_what_a_ledger_acknowledges_after_a_failed_sync_outlives_a_power_cut(
+    log: ledger_scene.Template, library: Path, tmp_path: Path
+) -> None:
+    counted = ledger_scene.Play(log, tmp_path / "counted", library)
+    counted.work()
+    number = syncs_of(counted.disk.read(), f"acknowledged {1 + ledger_scene.BATCH}")[-1]
+    fault = Fault(How.IO_ERROR, number, Then.DIE)
+    run = ledger_scene.Play(log, tmp_path / "run", library, fault, keep=True)
+    play_lost_pages(run)
+    assert len(run.client.acknowledged) == 1 + ledger_scene.BATCH * ledger_scene.BATCHES
+
+
+def test_what_a_witness_cosigns_after_a_failed_sync_outlives_a_power_cut(
+    witness: Path, library: Path, tmp_path: Path
+) -> None:
+    counted = witness_scene.Play(witness, tmp_path / "counted", library)
+    counted.work()
+    number = syncs_of(counted.disk.read(), f"cosigned {witness_scene.SIZES[-1]}")[-1]
+    fault = Fault(How.IO_ERROR, number, Then.DIE)
+    run = witness_scene.Play(witness, tmp_path / "run", library, fault, keep=True)
+    play_lost_pages(run)
+    assert run.cosigned == witness_scene.SIZES[-1]
+
+
+@pytest.mark.slow
+def test_after_every_failed_sync_what_is_acknowledged_outlives_a_power_cut(
+    log: ledger_scene.Template, library: Path, tmp_path: Path
+) -> None:
+    counted = ledger_scene.Play(log, tmp_path / "counted", library)
+    counted.work()
+    for number in syncs_of(counted.disk.read()):
+        fault = Fault(How.IO_ERROR, number, Then.DIE)
+        play_lost_pages(ledger_scene.Play(log, tmp_path / str(number), library, fault, keep=True))
+
+
+def test_a_power_cut_at_a_few_calls_loses_nothing_acknowledged(
+    log: ledger_scene.Template, library: Path, tmp_path: Path
+) -> None:
+    run = ledger_scene.Play(log, tmp_path / "run", library, keep=True)
+    run.work()
+    assert len(list(run.cuts(every=70, first=50))) >= 4
+
+
+@pytest.mark.slow
+def test_a_power_cut_at_every_call_loses_nothing_acknowledged(
+    log: ledger_scene.Template, library: Path, tmp_path: Path
+) -> None:
+    run = ledger_scene.Play(log, tmp_path / "run", library, keep=True)
+    run.work()
+    cuts = list(run.cuts(every=1))
+    print(f"{len(cuts)} power cuts")  # noqa: T201
+    assert len(cuts) > 200
+
+
+@pytest.mark.slow
+def test_a_power_cut_at_every_call_of_init_loses_no_key_that_was_printed(
+    library: Path, tmp_path: Path
+) -> None:
+    run = init_scene.Play(tmp_path / "run", library, keep=True)
+    run.work()
+    run.cuts(every=1)
