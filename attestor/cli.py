@@ -118,7 +118,7 @@ def run(config_path: Path, until: str | None, clock_text: str | None, output: st
     with ExitStack() as held:
         for node in config.nodes:
             held.enter_context(hold_key(node.key_path, wait=False))
-        ledger = held.enter_context(LedgerClient(config.ledger))
+        ledger = held.enter_context(LedgerClient(config.ledger, config.tls))
         process = Agent(config, ledger, clock)
 
         def stop(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal's signature

@@ -1,6 +1,7 @@
 """The agent's configuration: a TOML file, parsed once into dataclasses.
 
 ledger = "127.0.0.1:7701"          # gRPC address of the ledger
+tls = "tls"                        # folder of ca.pem, cert.pem, key.pem; for any ledger not on this machine
 agreement = "agreement.toml"       # relative paths start at this file's folder
 origin = "log.example"             # which of the agreement's logs; may be left out if it has one
 spool = "spool.sqlite"             # for nodes that do not name their own
@@ -26,6 +27,7 @@ from statements.errors import StatementError
 from statements.keys import read_author, read_signing_key
 from statements.pins import LedgerPin, Pins, read_pins
 from statements.signing import SigningKey
+from statements.tls import ClientTls
 
 _SHORTEST_MS, _LONGEST_MS = 1_000, 86_400_000
 
@@ -56,6 +58,7 @@ class AgentConfig:
     patience_s: float
     drain_s: float
     checkpoint_every_s: float
+    tls: ClientTls | None = None
 
 
 def read_agreement(path: Path) -> Pins:
@@ -102,6 +105,15 @@ def _node(settings: Settings, default_spool: Path | None, log: LedgerPin, pins: 
     return NodeConfig(name, key, key_path, own or default_spool or Path(), tuple(sources), author)
 
 
+def _tls(settings: Settings) -> ClientTls | None:
+    if not settings.has("tls"):
+        return None
+    try:
+        return ClientTls(settings.path("tls"))
+    except StatementError as error:
+        raise ConfigError(error.reason, f"{settings.where}: tls: {error}") from error
+
+
 def read_config(path: Path) -> AgentConfig:
     """Return the configuration in a TOML file; raises ConfigError that names what is wrong."""
     try:
@@ -127,6 +139,7 @@ def read_config(path: Path) -> AgentConfig:
         nodes=nodes,
         patience_s=settings.duration_ms("patience", "2 s") / 1000,
         drain_s=settings.duration_ms("drain", "10 s") / 1000,
+        tls=_tls(settings),
         checkpoint_every_s=settings.duration_ms("checkpoint_every", "15 s", least=50) / 1000,
     )
     settings.finish()

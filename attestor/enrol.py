@@ -27,6 +27,7 @@ from statements.keys import read_author, read_signing_key
 from statements.ledger_client import LedgerClient
 from statements.publication import publish
 from statements.signing import key_digest
+from statements.tls import ClientTls, tls_option
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -115,6 +116,7 @@ def request(
 )
 @click.option("--site", required=True, help="The site's name, 1 to 64 characters.")
 @click.option("--ledger", required=True, help="HOST:PORT of the ledger.")
+@tls_option
 @click.option("--agreement", "agreement_path", type=_FILE, required=True)
 @click.option("--origin", help="Which of the agreement's logs, when it lists several.")
 @click.option("--accounted-from", help="First instant to account for (RFC 3339); default: now.")
@@ -127,6 +129,7 @@ def sign(
     tokens: tuple[str, ...],
     site: str,
     ledger: str,
+    tls: ClientTls | None,
     agreement_path: Path,
     origin: str | None,
     accounted_from: str | None,
@@ -160,7 +163,7 @@ def sign(
         unused.discard(found.token_digest)
         verified.append(found)
     enrolled: list[Json] = []
-    with LedgerClient(ledger) as client, _progress(verified) as requests:
+    with LedgerClient(ledger, tls) as client, _progress(verified) as requests:
         for found in requests:
             try:
                 published = publish(

@@ -21,6 +21,7 @@ from statements.recovery import (
     request_recovery,
     verify_request,
 )
+from statements.tls import ClientTls, tls_option
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -92,6 +93,7 @@ def request(
 )
 @click.option("--reason", help="Why, for people; everybody can read it.")
 @click.option("--ledger", required=True, help="HOST:PORT of the ledger.")
+@tls_option
 @click.option("--agreement", "agreement_path", type=_FILE, required=True)
 @click.option("--origin", help="Which of the agreement's logs, when it lists several.")
 @click.option("--rehearsal-clock", "clock_text", help="REAL_MS:CLOCK_MS:RATE; rehearsals only.")
@@ -103,6 +105,7 @@ def sign(
     new_key: bytes,
     reason: str | None,
     ledger: str,
+    tls: ClientTls | None,
     agreement_path: Path,
     origin: str | None,
     clock_text: str | None,
@@ -129,7 +132,7 @@ def sign(
             f"{request_path}: asks for the key {found.key_id.hex()}, not for the one that you were told: ask its owner",
         )
     right = entitled(pins, read_author(by_path, read_signing_key(by_path)), asked.author)
-    with LedgerClient(ledger) as client:
+    with LedgerClient(ledger, tls) as client:
         published = publish(
             client,
             by_path,

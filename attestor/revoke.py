@@ -12,6 +12,7 @@ from protos.stillwatch.statement.v1 import identity_pb2
 from statements.clock import parse_clock
 from statements.ledger_client import LedgerClient
 from statements.publication import publish
+from statements.tls import ClientTls, tls_option
 
 FC = TypeVar("FC", bound=Callable[..., Any])
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -39,6 +40,7 @@ def _digest(_context: click.Context, _parameter: click.Parameter, text: str) -> 
 )
 @click.option("--reason", help="Why, for people; everybody can read it.")
 @click.option("--ledger", required=True, help="HOST:PORT of the ledger.")
+@tls_option
 @click.option("--agreement", "agreement_path", type=_FILE, required=True)
 @click.option("--origin", help="Which of the agreement's logs, when it lists several.")
 @click.option("--rehearsal-clock", "clock_text", help="REAL_MS:CLOCK_MS:RATE; rehearsals only.")
@@ -49,6 +51,7 @@ def revoke(
     key_id: bytes,
     reason: str | None,
     ledger: str,
+    tls: ClientTls | None,
     agreement_path: Path,
     origin: str | None,
     clock_text: str | None,
@@ -67,7 +70,7 @@ def revoke(
     pins = read_agreement(agreement_path)
     log = choose_log(pins, origin)
     clock = parse_clock(clock_text, log.origin)
-    with LedgerClient(ledger) as client:
+    with LedgerClient(ledger, tls) as client:
         published = publish(
             client,
             party_key,

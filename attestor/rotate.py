@@ -9,6 +9,7 @@ from attestor.output import output_option, show
 from statements.clock import parse_clock
 from statements.ledger_client import LedgerClient
 from statements.succession import rotate_key
+from statements.tls import ClientTls, tls_option
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -16,6 +17,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.command()
 @click.option("--key", "key_path", type=_FILE, required=True, help="The key to replace.")
 @click.option("--ledger", required=True, help="HOST:PORT of the ledger.")
+@tls_option
 @click.option("--agreement", "agreement_path", type=_FILE, required=True)
 @click.option("--origin", help="Which of the agreement's logs, when it lists several.")
 @click.option("--rehearsal-clock", "clock_text", help="REAL_MS:CLOCK_MS:RATE; rehearsals only.")
@@ -24,6 +26,7 @@ def rotate(
     *,
     key_path: Path,
     ledger: str,
+    tls: ClientTls | None,
     agreement_path: Path,
     origin: str | None,
     clock_text: str | None,
@@ -41,7 +44,7 @@ def rotate(
     pins = read_agreement(agreement_path)
     log = choose_log(pins, origin)
     clock = parse_clock(clock_text, log.origin)
-    with LedgerClient(ledger) as client:
+    with LedgerClient(ledger, tls) as client:
         done = rotate_key(client, key_path, now_ms=clock.now_ms(), pins=pins, origin=log.origin)
     show(
         output,

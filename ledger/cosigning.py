@@ -1,7 +1,8 @@
 """Asks a policy's witnesses to cosign checkpoints, after C2SP tlog-witness (https://c2sp.org/tlog-witness).
 
 All witnesses are asked at once, each on a thread and a connection of its own; as soon as those that answered are a
-quorum, the others are waited for no longer than :data:`STRAGGLERS_S`.
+quorum, the others are waited for no longer than :data:`STRAGGLERS_S`. Those on other machines are asked over TLS: what
+they say is signed, but whoever sits on the way could keep it from being heard.
 
 Before its first signature a ledger surveys them: what a quorum has cosigned must not be more than the journal holds, or
 the journal is an old copy. One witness alone may lie and is not believed: where two quorums share somebody honest, a
@@ -10,6 +11,7 @@ larger tree that a quorum cosigned is known to so many that the rest are no quor
 
 import http.client
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +25,7 @@ from urllib.parse import SplitResult, urlsplit
 import structlog
 
 from ledger.errors import ForkError, SetupError
+from statements.tls import ClientTls, verify_plain
 from tlog.checkpoint import Checkpoint
 from tlog.cosignature import verify_cosignature
 from tlog.errors import TlogError
@@ -52,6 +55,7 @@ class _Asked:
 
     witness: Witness
     place: SplitResult
+    tls: ClientTls | None
     size: int = 0
     connection: http.client.HTTPConnection | None = None
     failing: bool = False
@@ -61,11 +65,13 @@ class _Asked:
 class Cosigning:
     """The witnesses of one policy, asked on behalf of one log."""
 
-    def __init__(self, policy: Policy, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self, policy: Policy, timeout_s: float = TIMEOUT_S, tls: ClientTls | None = None
+    ) -> None:
         voters = set(policy.voters())
         self.policy = policy
         self._timeout_s = timeout_s
-        self._asked = [_Asked(one, _place(one)) for one in policy.witnesses if one.url]
+        self._asked = [_Asked(one, _place(one), tls) for one in policy.witnesses if one.url]
         unreachable = sorted(
             one.name for one in policy.witnesses if one.name in voters and not one.url
         )
@@ -200,14 +206,12 @@ class Cosigning:
         fresh = one.connection is None
         for _ in range(2):
             if one.connection is None:
-                one.connection = http.client.HTTPConnection(
-                    one.place.hostname or "", one.place.port, timeout=self._timeout_s
-                )
+                one.connection = _connect(one, self._timeout_s)
             try:
                 one.connection.request("POST", path, body, headers)
                 answer = one.connection.getresponse()
                 return answer.status, answer.read(REQUEST_LIMIT)
-            except (http.client.RemoteDisconnected, ConnectionError, BrokenPipeError):
+            except (http.client.RemoteDisconnected, ConnectionError, ssl.SSLEOFError):
                 _hang_up(one)  # a connection that was kept may have been closed meanwhile
                 if fresh:
                     raise
@@ -238,12 +242,23 @@ def _own(lines: Sequence[SignatureLine], note: bytes, witness: Witness) -> Signa
 
 def _place(witness: Witness) -> SplitResult:
     place = urlsplit(witness.url or "")
-    if place.scheme != "http" or not place.hostname:
+    if place.scheme not in {"http", "https"} or not place.hostname:
         raise SetupError(
             "BAD_WITNESS_URL",
-            f"the witness {witness.name} is asked over http://HOST:PORT/, not {witness.url!r}",
+            f"the witness {witness.name} is asked over https://HOST:PORT/, not {witness.url!r}",
         )
+    if place.scheme == "http":
+        verify_plain(place.hostname, f"the witness {witness.name} at {witness.url}")
     return place
+
+
+def _connect(one: _Asked, timeout_s: float) -> http.client.HTTPConnection:
+    """Return a connection to a witness; over TLS it is ended unless the certificate is good."""
+    host = one.place.hostname or ""
+    if one.place.scheme == "http":
+        return http.client.HTTPConnection(host, one.place.port, timeout=timeout_s)
+    context = ssl.create_default_context() if one.tls is None else one.tls.credentials().context()
+    return http.client.HTTPSConnection(host, one.place.port, timeout=timeout_s, context=context)
 
 
 def _hang_up(one: _Asked) -> None:

@@ -1,4 +1,4 @@
-"""The integrator's process: ``python -m ledger.integrator FD FOLDER`` turns the journal into files, and signs.
+"""The integrator's process: ``python -m ledger.integrator FD FOLDER [TLS]`` turns the journal into files, and signs.
 
 It reads the journal by itself, so that the process that answers clients does none of this; and since everything but
 signatures follows from the journal, a crash of either is repaired by integrating again. Two never run at once: the
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from ledger.cosigning import Cosigning
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, SetupError
 from ledger.folder import LedgerFolder
 from ledger.founding import read_agreement
 from ledger.journal.registry import open_journal
@@ -21,7 +21,10 @@ from ledger.processes.parent import Parent, parent
 from ledger.publisher import Publisher
 from ledger.publishing import Answer, decode_question, encode_answer
 from statements.daemon_log import log_as_json
+from statements.errors import StatementError
 from statements.pins import read_pins
+from statements.tls import CA, ClientTls
+from tlog.policy import Policy
 
 LOCK: Final = "integrator.lock"
 _PATIENCE_S: Final = 30.0
@@ -29,16 +32,23 @@ _NICE: Final = 5
 """Clients are answered first; a checkpoint may come a moment later."""
 
 
-def integrate(ledger: Parent, path: Path) -> None:
-    """Publish whenever the ledger asks; its first question is whether the log could be opened."""
+def integrate(ledger: Parent, path: Path, tls: Path | None = None) -> None:
+    """Publish whenever the ledger asks; its first question is whether the log could be opened.
+
+    ``tls`` is the ledger's folder, which may say whose certificates witnesses must have.
+    """
     folder = LedgerFolder.open(path)
     journal = open_journal(folder.journal, folder.private)
     policy = read_pins(read_agreement(journal)).policy
-    cosigning = None if policy.quorum is None else Cosigning(policy)
     objects = open_store(folder.objects, folder.path)
-    publisher = Publisher(journal, objects, folder.signer, cosigning)
     questions = ledger.questions()
     next(questions, None)
+    try:
+        cosigning = _cosigning(policy, tls)
+    except LedgerError as error:
+        ledger.answer(encode_answer(Answer(None, error)))
+        return
+    publisher = Publisher(journal, objects, folder.signer, cosigning)
     ledger.answer(encode_answer(_attempt(publisher.open, publisher)))
     for question in questions:
         anew = decode_question(question)
@@ -48,12 +58,23 @@ def integrate(ledger: Parent, path: Path) -> None:
         cosigning.close()
 
 
-def main(descriptor: str, path: Path) -> None:
+def main(descriptor: str, path: Path, tls: Path | None = None) -> None:
     """Integrate the log in a folder for the ledger at the other end of a socket."""
     log_as_json()
     os.nice(_NICE)
     with parent(descriptor) as ledger, LedgerFolder.open(path).held(LOCK, _PATIENCE_S):
-        integrate(ledger, path)
+        integrate(ledger, path, tls)
+
+
+def _cosigning(policy: Policy, tls: Path | None) -> Cosigning | None:
+    """Return who asks the witnesses, if there are any; raises :class:`SetupError` when they cannot be asked."""
+    if policy.quorum is None:
+        return None
+    try:
+        own = ClientTls(tls) if tls is not None and (tls / CA).exists() else None
+        return Cosigning(policy, tls=own)
+    except StatementError as error:
+        raise SetupError(error.reason, str(error)) from error
 
 
 def _attempt(action: Callable[[], object], publisher: Publisher) -> Answer:
@@ -65,4 +86,4 @@ def _attempt(action: Callable[[], object], publisher: Publisher) -> Answer:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], *map(Path, sys.argv[2:]))

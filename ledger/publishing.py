@@ -40,14 +40,14 @@ class Answer:
 class Publishing:
     """One integrator's process. For one event loop."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, tls: Path | None = None) -> None:
+        self._arguments = [str(folder), *([] if tls is None else [str(tls)])]
         self._child: Child | None = None
         self.published: Published | None = None
 
     async def start(self) -> None:
         """Start the process, and have it open the log; raises what :meth:`Publisher.open` does."""
-        self._child = await Child.start("ledger.integrator", str(self._folder))
+        self._child = await Child.start("ledger.integrator", *self._arguments)
         self._take(await self._child.ask(_OPEN))
 
     async def publish(self, *, anew: bool = False) -> Published:

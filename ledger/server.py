@@ -95,7 +95,7 @@ class Server:
                 f"the log in {folder.path} was begun, and stopped half-way: "
                 f"`stillwatch ledger init {folder.path} --agreement FILE` goes on",
             )
-        self._publishing = Publishing(folder.path)
+        self._publishing = Publishing(folder.path, how.tls)
         self._announcer = Announcer()
         self._ticker = Ticker(
             self._sequencer,

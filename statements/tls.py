@@ -30,7 +30,7 @@ from statements.watched import LOOK_EVERY_S, Watched
 CA: Final = "ca.pem"
 CERTIFICATE: Final = "cert.pem"
 KEY: Final = "key.pem"
-_TARGET: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
+_TARGET: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}")
 
 Pair: TypeAlias = tuple[bytes, bytes]
 """A certificate with those above it, and its key."""
@@ -127,19 +127,16 @@ def load_own(context: ssl.SSLContext, own: Identity) -> None:
         context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
 
 
-def plain_target(target: str) -> str:
-    """Return the HOST:PORT of a server on this machine itself, for a connection without TLS.
+def verify_plain(host: str, place: str) -> None:
+    """Refuse to speak to a host without TLS, unless it is this machine itself; ``place`` names it for people.
 
-    Raises :class:`CertificateError` for any other.
+    Raises :class:`CertificateError`.
     """
-    found = _TARGET.fullmatch(target)
-    host = "127.0.0.1" if found and found[1] == "localhost" else found[1] if found else ""
-    if not found or not is_loopback(host.strip("[]")):
+    if host != "localhost" and not is_loopback(host):
         raise CertificateError(
             "TLS_REQUIRED",
-            f"{target} is not this machine itself, and is spoken to over TLS only: give --tls DIR",
+            f"{place} is not this machine itself, and is spoken to over TLS only: see --tls DIR",
         )
-    return f"{host}:{found[2]}"
 
 
 def is_loopback(host: str) -> bool:
@@ -159,9 +156,11 @@ def open_channel(
     """
     if credentials is not None:
         return grpc.secure_channel(target, credentials.channel(), options=options)
+    found = _TARGET.fullmatch(target)
+    verify_plain(found[1].strip("[]") if found else "", target)
     # A proxy would carry what is meant to stay here to wherever it pleases.
     own = [*options, ("grpc.enable_http_proxy", 0)]
-    return grpc.insecure_channel(plain_target(target), options=own)
+    return grpc.insecure_channel(target, options=own)
 
 
 def _open(

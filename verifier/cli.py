@@ -19,6 +19,7 @@ from statements.pins import Role
 from statements.publication import publish
 from statements.reading_keys import pinned_as, read_reading_key, write_reading_key
 from statements.sealing import ReadingKey
+from statements.tls import ClientTls, tls_option
 from verifier.agreement.errors import AgreementError
 from verifier.agreement.events import events_from
 from verifier.agreement.model import Agreement, Stage
@@ -147,6 +148,7 @@ audit.add_command(watch)
 )
 @click.option("--publish", "ledger", metavar="HOST:PORT", help="Log the verdict at this ledger.")
 @click.option("--key", "key_path", type=_FILE, help="A verifier's key, to publish with.")
+@tls_option
 @click.option("--rehearsal-clock", "clock_text", help="REAL_MS:CLOCK_MS:RATE; rehearsals only.")
 @_OUTPUT
 def run(
@@ -162,6 +164,7 @@ def run(
     reader_paths: tuple[Path, ...],
     ledger: str | None,
     key_path: Path | None,
+    tls: ClientTls | None,
     clock_text: str | None,
     output: str,
 ) -> NoReturn:
@@ -184,7 +187,7 @@ def run(
     moment = checkpoint_path.read_bytes() if checkpoint_path is not None else at_size
     named = None if period_text == "stage" else _period(period_text)
     try:
-        evidence = _evidence(agreement, place, mirror_path, readers, moment)
+        evidence = _evidence(agreement, open_source(place, tls), mirror_path, readers, moment)
         period = named or stage_period(agreement, evidence)
         verdict = conclude(text, evidence, period, own_ruleset())
         document = to_document(verdict)
@@ -195,7 +198,7 @@ def run(
             origin = evidence.prefix.origin
             now_ms = parse_clock(clock_text, origin).now_ms()
             message = verdict_message(verdict, data)
-            with LedgerClient(ledger) as client:
+            with LedgerClient(ledger, tls) as client:
                 published = publish(
                     client, key_path, message, now_ms=now_ms, pins=agreement.pins, origin=origin
                 )
@@ -344,18 +347,17 @@ def _readers(agreement: Agreement, paths: tuple[Path, ...]) -> list[ReadingKey]:
 
 def _evidence(
     agreement: Agreement,
-    place: str,
+    source: FolderSource | HttpSource,
     mirror: Path | None,
     readers: list[ReadingKey],
     moment: Moment | None,
 ) -> Evidence:
     with ExitStack() as stack:
-        source = open_source(place)
         if isinstance(source, HttpSource):
             stack.enter_context(source)
         trust = served_log(source, agreement.pins)
         if mirror is None:
-            prefix = _then(fetch_prefix(source, trust), moment, trust, Path(place))
+            prefix = _then(fetch_prefix(source, trust), moment, trust, Path(source.place))
         else:
             shelf = stack.enter_context(Shelf.open(mirror))
             refresh(source, shelf, trust)

@@ -6,7 +6,8 @@ import click
 
 from ledger.address import parse_address
 from ledger.errors import SetupError
-from ledger.output import clock_option, output_option, show
+from ledger.output import clock_option, output_option, serving_tls_option, show
+from ledger.tls import ServerTls
 from ledger.witness.folder import WitnessFolder
 from ledger.witness.server import serve_witness
 from statements.clock import REHEARSAL_PREFIX, parse_clock
@@ -52,7 +53,7 @@ def init(folder: Path, name: str, output: str) -> None:
         [
             "Put this into the agreement's witnesses.policy, with a name and an address of its own:",
             "",
-            f"witness NAME {ed25519} http://HOST:PORT/",
+            f"witness NAME {ed25519} https://HOST:PORT/",
         ],
     )
 
@@ -138,13 +139,22 @@ def status(folder: Path, output: str) -> None:
 @click.option(
     "--ready-file", type=click.Path(path_type=Path, dir_okay=False), help="Written when serving."
 )
+@serving_tls_option
 @clock_option
-def serve(folder: Path, http_text: str, ready_file: Path | None, clock_text: str | None) -> None:
+def serve(
+    *,
+    folder: Path,
+    http_text: str,
+    ready_file: Path | None,
+    tls: Path | None,
+    clock_text: str | None,
+) -> None:
     """Answer logs that ask for cosignatures, until stopped.
 
     \b
     Example:
       stillwatch witness serve witness --http 127.0.0.1:7703
+      stillwatch witness serve witness --http 192.0.2.7:7703 --tls tls
     """
     opened = WitnessFolder.open(folder)
     memory = opened.memory()
@@ -158,4 +168,6 @@ def serve(folder: Path, http_text: str, ready_file: Path | None, clock_text: str
     # A scaled clock is for rehearsals: one log that is none, and the time cosigned must be the system's.
     real = next((one for one in origins if not one.startswith(REHEARSAL_PREFIX)), origins[0])
     clock = parse_clock(clock_text, real)
-    serve_witness(opened, clock, parse_address(http_text, "--http"), ready_file)
+    address = parse_address(http_text, "--http", secured=tls is not None)
+    secured = None if tls is None else ServerTls(tls, with_clients=False)
+    serve_witness(opened, clock, address, ready_file, secured)

@@ -14,6 +14,7 @@ from ledger.address import Address
 from ledger.errors import WitnessStoreError
 from ledger.http_server import BoundedServer, Handler
 from ledger.output import tell_ready
+from ledger.tls import ServerTls
 from ledger.witness.folder import WitnessFolder
 from ledger.witness.memory import UNSYNCED_MEMORY
 from ledger.witness.witness import Witness
@@ -38,9 +39,15 @@ class WitnessServer(BoundedServer):
         address: Address,
         witness: Witness,
         give_up: Callable[[WitnessStoreError], None] = lambda _: None,
+        tls: ServerTls | None = None,
     ) -> None:
         parts = {"witness": witness, "give_up": staticmethod(give_up)}
-        super().__init__(address.host, address.port, type("Asking", (_Asking,), parts))
+        super().__init__(
+            address.host,
+            address.port,
+            type("Asking", (_Asking,), parts),
+            context=None if tls is None else tls.context,
+        )
 
 
 class _Asking(Handler):
@@ -91,7 +98,11 @@ class _Asking(Handler):
 
 
 def serve_witness(
-    folder: WitnessFolder, clock: Clock, address: Address, ready_file: Path | None
+    folder: WitnessFolder,
+    clock: Clock,
+    address: Address,
+    ready_file: Path | None,
+    tls: ServerTls | None,
 ) -> None:
     """Run a witness until SIGTERM or SIGINT; raises :class:`WitnessStoreError` once its memory is in doubt."""
     stopping = threading.Event()
@@ -106,8 +117,9 @@ def serve_witness(
     with folder.held():
         memory = folder.memory()
         try:
-            server = WitnessServer(address, Witness(memory, folder.keys, clock), give_up)
-            place = f"http://{Address(address.host, server.port)}/"
+            server = WitnessServer(address, Witness(memory, folder.keys, clock), give_up, tls)
+            scheme = "http" if tls is None else "https"
+            place = f"{scheme}://{Address(address.host, server.port)}/"
             _log.info("serving", name=folder.name, http=place, logs=list(memory.origins()))
             tell_ready(ready_file, {"http": place})
             stopping.wait()

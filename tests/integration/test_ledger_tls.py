@@ -20,13 +20,15 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from ledger.guard import PERMISSIONS
 from ledger.service import SERVICE
-from statements.errors import SubmissionError
+from statements.errors import CertificateError, SubmissionError
 from statements.ledger_client import LedgerClient, Receipt
 from statements.tls import ClientTls
 from tests.pki import Holder, alone, authority, put, write_folder
 from tests.unit.ledger.cast import Cast
 from tests.unit.ledger.process import LedgerProcess, found_log
 from tests.unit.ledger.rig import reason_of
+from verifier.mirror.errors import MirrorError
+from verifier.mirror.source import HttpSource, open_source
 
 DEADLINE_S: Final = 10.0
 
@@ -443,6 +445,37 @@ def test_static_files_are_for_anybody_where_the_list_says_so(city: City) -> None
     assert read(city, None, "private/note.key")[0] == 404
     city.list_clients()
     await_true(lambda: fails(lambda: read(city, None, "checkpoint"), OSError))
+
+
+def test_an_auditor_reads_the_log_over_tls_and_is_told_what_keeps_it_from_that(city: City) -> None:
+    await_true(lambda: read(city, city.holders["auditor"], "checkpoint")[0] == 200)
+    reader = city.folder("auditor", city.holders["auditor"])
+    with HttpSource(city.ledger.http, tls=reader) as source:
+        note = source.read("checkpoint", 10_000)
+        assert note is not None
+        assert note.startswith(b"rehearsal.")
+        assert source.read("tile/0/999", 10_000) is None
+    node = city.folder("aurora", city.holders["aurora"])
+    other = city.folder("other", city.holders["auditor"], trusts=authority("other"))
+    named = city.ledger.http.replace("127.0.0.1", "localhost")
+    for place, tls, reason in (
+        (city.ledger.http, node, "NOT_PERMITTED"),
+        (city.ledger.http, other, "SERVER_NOT_TRUSTED"),
+        (named, reader, "SERVER_NOT_TRUSTED"),
+        (city.ledger.http, None, "SERVER_NOT_TRUSTED"),
+        (city.ledger.http, city.folder("nobody", None), "UNREACHABLE"),
+        (city.ledger.http.replace("https", "http"), reader, "UNREACHABLE"),
+    ):
+        with HttpSource(place, tls=tls) as source, pytest.raises(MirrorError) as refused:
+            source.read("checkpoint", 10_000)
+        assert refused.value.reason == reason, str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["http://log.example/", "http://192.0.2.1:7702", "http:///x"])
+def test_a_log_elsewhere_is_not_read_in_plain(url: str) -> None:
+    with pytest.raises(CertificateError) as refused:
+        open_source(url)
+    assert refused.value.reason == "TLS_REQUIRED"
 
 
 def test_older_tls_is_refused(city: City) -> None:

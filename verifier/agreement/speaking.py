@@ -14,6 +14,7 @@ from statements.keys import read_author, read_signing_key
 from statements.ledger_client import LedgerClient
 from statements.pins import Role
 from statements.publication import publish
+from statements.tls import ClientTls, tls_option
 from verifier.agreement.errors import AgreementError
 from verifier.agreement.model import Agreement
 from verifier.agreement.parse import parse_agreement
@@ -38,6 +39,7 @@ class Speaker:
     name: str
     agreement: Agreement
     ledger: str
+    tls: ClientTls | None
     origin: str
     clock: Clock
 
@@ -45,7 +47,7 @@ class Speaker:
         self, message: Message, output: str, said: str, period: tuple[int, int] | None = None
     ) -> None:
         """Publish a message and print where it is; ``said`` tells people what it was, ``period`` of when it speaks."""
-        with LedgerClient(self.ledger) as client:
+        with LedgerClient(self.ledger, self.tls) as client:
             published = publish(
                 client,
                 self.key_path,
@@ -92,6 +94,7 @@ def speaks_as(role: Role) -> Callable[[Callable[..., None]], Callable[..., None]
             *,
             key_path: Path,
             ledger: str,
+            tls: ClientTls | None,
             agreement_path: Path,
             origin: str | None,
             clock_text: str | None,
@@ -105,6 +108,7 @@ def speaks_as(role: Role) -> Callable[[Callable[..., None]], Callable[..., None]
                     _name(agreement, key_path, role),
                     agreement,
                     ledger,
+                    tls,
                     chosen,
                     parse_clock(clock_text, chosen),
                 ),
@@ -121,6 +125,7 @@ def speaks_as(role: Role) -> Callable[[Callable[..., None]], Callable[..., None]
 _OPTIONS = (
     click.option("--key", "key_path", type=FILE, required=True, help="The speaker's key file."),
     click.option("--ledger", required=True, metavar="HOST:PORT", help="Where to log it."),
+    tls_option,
     click.option(
         "--agreement", "agreement_path", type=FILE, required=True, help="The agreement's TOML file."
     ),

@@ -14,6 +14,7 @@ import structlog
 from statements.errors import SubmissionError
 from statements.ledger_client import LedgerClient
 from statements.log_trust import LogTrust
+from statements.tls import ClientTls
 from verifier.mirror.errors import MirrorError
 from verifier.mirror.refresh import Refreshed, refresh
 from verifier.mirror.shelf import Shelf
@@ -153,11 +154,14 @@ class _UntilStopped:
 class Listener:
     """Rings the bell at each checkpoint that a ledger tells of. What it tells is not believed, only looked into.
 
-    A ledger that cannot be reached is asked again; meanwhile the log is looked at in its own time.
+    A ledger that cannot be reached is asked again; meanwhile the log is looked at in its own time. Raises
+    :class:`CertificateError` as :class:`LedgerClient` does.
     """
 
-    def __init__(self, target: str, bell: Bell, again_s: float) -> None:
+    def __init__(self, target: str, tls: ClientTls | None, bell: Bell, again_s: float) -> None:
+        LedgerClient(target, tls).close()  # a target that needs TLS and has none is refused at once
         self._target = target
+        self._tls = tls
         self._bell = bell
         self._again_s = again_s
         self._client: LedgerClient | None = None
@@ -173,7 +177,7 @@ class Listener:
     def _listen(self) -> None:
         while not self._bell.stopping.is_set():
             try:
-                with LedgerClient(self._target) as self._client:
+                with LedgerClient(self._target, self._tls) as self._client:
                     for _ in self._client.follow():
                         self._bell.ring()
             except SubmissionError as error:

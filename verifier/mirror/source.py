@@ -1,4 +1,4 @@
-"""Where a log's static files are read from: a folder, or a web server.
+"""Where a log's static files are read from: a folder, or a web server, over TLS unless it is on this machine.
 
 A web server may be anybody's. What it is asked for is named by numbers alone, what it answers is bounded in bytes and
 in time, and it is taken as it comes: no redirect is followed, and nothing is decompressed.
@@ -10,9 +10,11 @@ from concurrent.futures import CancelledError
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol, Self
+from urllib.parse import urlsplit
 
 import httpx
 
+from statements.tls import ClientTls, verify_plain
 from verifier.mirror.errors import MirrorError
 
 TIMEOUT_S: Final = 30.0
@@ -71,6 +73,8 @@ class FolderSource:
 class HttpSource:
     """A log's web server. Redirects are not followed: a log is where the auditor said.
 
+    ``tls`` says which CAs are believed, and who asks; without, those that everybody believes. Raises
+    :class:`CertificateError` for an address that is neither https nor on this machine.
     Requests run on a loop of their own, in which each has a time by which it must be done whatever the server does.
     """
 
@@ -79,22 +83,40 @@ class HttpSource:
         url: str,
         transport: httpx.AsyncBaseTransport | None = None,
         *,
+        tls: ClientTls | None = None,
         timeout_s: float = TIMEOUT_S,
         least_bytes_per_s: float = LEAST_BYTES_PER_S,
     ) -> None:
         self._url = url.rstrip("/")
+        parts = urlsplit(self._url)
+        if parts.scheme != "https":
+            verify_plain(parts.hostname or "", url)
+        self._tls = tls
+        self._transport = transport
         self._timeout_s = timeout_s
         self._least = least_bytes_per_s
-        self._client = httpx.AsyncClient(
-            timeout=timeout_s,
-            transport=transport,
-            trust_env=False,
-            headers={"Accept-Encoding": "identity"},
-            limits=httpx.Limits(max_connections=MOST_CONNECTIONS),
-        )
+        self._credentials = None if tls is None else tls.credentials()
+        self._clients = [self._make_client()]
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="http", daemon=True)
         self._thread.start()
+
+    def _make_client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            timeout=self._timeout_s,
+            transport=self._transport,
+            trust_env=False,
+            verify=True if self._credentials is None else self._credentials.context(),
+            headers={"Accept-Encoding": "identity"},
+            limits=httpx.Limits(max_connections=MOST_CONNECTIONS),
+        )
+
+    def _client(self) -> httpx.AsyncClient:
+        """Return what asks the server: another one when there are new credentials, while older ones finish."""
+        if self._tls is not None and self._tls.credentials() is not self._credentials:
+            self._credentials = self._tls.credentials()
+            self._clients.append(self._make_client())
+        return self._clients[-1]
 
     @property
     def place(self) -> str:
@@ -116,10 +138,15 @@ class HttpSource:
         try:
             async with (
                 asyncio.timeout_at(due) as timeout,
-                self._client.stream("GET", url) as answer,
+                self._client().stream("GET", url) as answer,
             ):
                 if answer.status_code in {404, 410}:
                     return None
+                if answer.status_code in {401, 403}:
+                    raise MirrorError(
+                        "NOT_PERMITTED",
+                        f"{url} answered {answer.status_code}: ask its operator to let you read, and give --tls DIR",
+                    )
                 if answer.status_code != 200:
                     raise MirrorError(
                         "SERVER_REFUSED", f"{url} answered {answer.status_code}: try again later"
@@ -140,8 +167,10 @@ class HttpSource:
                 f"{url} came slower than {self._least / 1024:.0f} KiB a second: try again later",
             ) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
+            untrusted = "CERTIFICATE_VERIFY_FAILED" in str(error)
             raise MirrorError(
-                "UNREACHABLE", f"cannot read {url}: {error or type(error).__name__}"
+                "SERVER_NOT_TRUSTED" if untrusted else "UNREACHABLE",
+                f"cannot read {url}: {error or type(error).__name__}",
             ) from None
         return bytes(data)
 
@@ -157,7 +186,8 @@ class HttpSource:
         if self._loop.is_closed():
             return
         self.stop()
-        asyncio.run_coroutine_threadsafe(self._client.aclose(), self._loop).result()
+        for client in self._clients:
+            asyncio.run_coroutine_threadsafe(client.aclose(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -169,13 +199,13 @@ class HttpSource:
         self.close()
 
 
-def open_source(place: str) -> FolderSource | HttpSource:
+def open_source(place: str, tls: ClientTls | None = None) -> FolderSource | HttpSource:
     """Return the source that a command line names: an http(s) URL, or a folder.
 
-    Raises :class:`MirrorError` when it is neither.
+    Raises :class:`MirrorError` when it is neither, and as :class:`HttpSource` does.
     """
     if place.startswith(("http://", "https://")):
-        return HttpSource(place)
+        return HttpSource(place, tls=tls)
     folder = Path(place)
     if not folder.is_dir():
         raise MirrorError(

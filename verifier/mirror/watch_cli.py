@@ -12,6 +12,7 @@ from statements.daemon_log import log_as_json
 from statements.errors import PinsError
 from statements.log_trust import LogTrust
 from statements.pins import Pins, agreement_digest, read_pins
+from statements.tls import ClientTls, tls_option
 from tlog.checkpoint import parse_checkpoint
 from tlog.errors import TlogError
 from tlog.note import parse_note
@@ -52,6 +53,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 @click.option(
     "--grpc", "target", metavar="HOST:PORT", help="Have this ledger tell when there is news."
 )
+@tls_option
 @click.option(
     "--every",
     type=click.FloatRange(min=0.2),
@@ -77,6 +79,7 @@ def watch(
     once: bool,
     check_all: bool,
     target: str | None,
+    tls: ClientTls | None,
     every: float,
     clock_text: str | None,
     output: str,
@@ -99,7 +102,7 @@ def watch(
     bell = Bell()
     try:
         with ExitStack() as stack:
-            source = open_source(place)
+            source = open_source(place, tls)
             if isinstance(source, HttpSource):
                 stack.enter_context(source)
             shelf = stack.enter_context(Shelf.open(mirror_path))
@@ -110,7 +113,7 @@ def watch(
             else:
                 _stop_at_signals(bell, source)
                 if target is not None:
-                    stack.callback(Listener(target, bell, every).close)
+                    stack.callback(Listener(target, tls, bell, every).close)
                 pace = _pace(pins, trust, every, clock_text)
                 told = Follower(source, shelf, trust, pace, bell).run(everything=check_all)
     except InconsistentLogError as error:

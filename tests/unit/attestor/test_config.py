@@ -9,6 +9,7 @@ from attestor.config import read_config
 from attestor.errors import ConfigError
 from statements.keys import write_signing_key
 from statements.signing import SigningKey
+from tests.pki import authority, write_folder
 from tlog.note import Signer
 
 AGREEMENT = """
@@ -139,6 +140,33 @@ def test_an_agreement_with_several_logs_asks_which(folder: Path) -> None:
 def test_a_key_that_others_can_read_is_refused(folder: Path) -> None:
     (folder / "n1.key").chmod(0o644)
     assert refusal(folder, CONFIG).reason == "KEY_READABLE"
+
+
+def test_a_folder_of_certificates_is_read_at_the_start_and_what_is_wrong_with_it_named(
+    folder: Path,
+) -> None:
+    path = folder / "agent.toml"
+    path.write_text(CONFIG)
+    assert read_config(path).tls is None
+    path.write_text(f'tls = "tls"\n{CONFIG}')
+    ca = authority("ca")
+    (folder / "tls").mkdir()
+    for spoil, reason in (
+        (lambda: None, "CERTIFICATE_UNREADABLE"),
+        (
+            lambda: write_folder(folder / "tls", ca.issue("old", hours=(-2, -1)), trusts=[ca]),
+            "EXPIRED",
+        ),
+        (lambda: (folder / "tls/key.pem").chmod(0o644), "KEY_READABLE"),
+    ):
+        spoil()
+        with pytest.raises(ConfigError, match=r"agent\.toml: tls: .*/tls/") as refused:
+            read_config(path)
+        assert refused.value.reason == reason
+    write_folder(folder / "tls", ca.issue("node"))
+    tls = read_config(path).tls
+    assert tls is not None
+    assert tls.credentials().own is not None
 
 
 def test_a_real_log_gets_no_replayed_telemetry(folder: Path) -> None:

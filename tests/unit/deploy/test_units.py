@@ -28,6 +28,24 @@ def command(unit: Path) -> list[str]:
     return shlex.split(found[0])
 
 
+def opened(unit: Path) -> Path:
+    """The drop-in that opens a unit to other machines."""
+    return unit.parent / "tls" / unit.with_suffix(".conf").name
+
+
+def parse(words: list[str]) -> None:
+    """Refuse a command that does not parse."""
+    binary, *words = words
+    assert binary == BINARY
+    context = click.Context(stillwatch.main, info_name="stillwatch")
+    current: click.Command | None = stillwatch.main
+    name: str | None = None
+    while isinstance(current, click.Group):
+        name, current, words = current.resolve_command(context, words)
+    assert current is not None
+    current.make_context(name, words, parent=context)  # raises for what the command does not take
+
+
 def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
     found = shutil.which("systemd-analyze")
     if found is None:
@@ -64,15 +82,33 @@ def test_the_unit_exposes_as_little_as_the_page_says(
 
 
 def test_what_the_unit_starts_is_a_command_that_parses(unit: Path) -> None:
-    binary, *words = command(unit)
-    assert binary == BINARY
-    context = click.Context(stillwatch.main, info_name="stillwatch")
-    current: click.Command | None = stillwatch.main
-    name: str | None = None
-    while isinstance(current, click.Group):
-        name, current, words = current.resolve_command(context, words)
-    assert current is not None
-    current.make_context(name, words, parent=context)  # raises for what the command does not take
+    parse(command(unit))
+
+
+def test_systemd_accepts_the_unit_with_its_drop_in_and_it_stays_as_closed(
+    unit: Path, tmp_path: Path
+) -> None:
+    copy = startable(unit, tmp_path)
+    beside = tmp_path / f"{unit.name}.d"
+    beside.mkdir()
+    (beside / "tls.conf").write_text(opened(unit).read_text().replace(BINARY, "/bin/true"))
+    done = analyze("verify", str(copy))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    (beside / "tls.conf").write_text("[Service]\nSurprise=1\n")
+    assert "Surprise" in analyze("verify", str(copy)).stderr, "it is read"
+
+
+def test_a_drop_in_serves_over_tls_and_never_without(unit: Path) -> None:
+    text = opened(unit).read_text()
+    if "agent" in unit.name:
+        assert "ExecStart" not in text
+        return
+    words = command(opened(unit))
+    parse(words)
+    assert words[words.index("--tls") + 1].startswith("/etc/stillwatch-")
+    for option in ("--grpc", "--http"):
+        if option in words:
+            assert words[words.index(option) + 1].startswith("192.0.2.")
 
 
 def test_services_reach_this_machine_and_no_other(unit: Path) -> None:
@@ -111,4 +147,8 @@ def test_every_link_of_the_page_leads_somewhere(root: Path) -> None:
 
 
 def test_every_unit_that_lies_there_is_tested(root: Path) -> None:
-    assert sorted(path.name for path in (root / "deploy/systemd").iterdir()) == sorted(UNITS)
+    folder = root / "deploy/systemd"
+    assert sorted(path.name for path in folder.glob("*.*")) == sorted(UNITS)
+    assert sorted(path.name for path in (folder / "tls").iterdir()) == sorted(
+        opened(folder / unit).name for unit in UNITS
+    )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.errors import ForkError, LedgerError, ProcessError, QuorumError
+from ledger.errors import ForkError, LedgerError, ProcessError, QuorumError, SetupError
 from ledger.folder import LedgerFolder
 from ledger.integrator import LOCK
 from ledger.journal.registry import open_journal
@@ -24,6 +24,8 @@ from ledger.publishing import (
     encode_answer,
     encode_question,
 )
+from ledger.witness.folder import WitnessFolder
+from tests.pki import authority, write_folder
 from tests.unit.ledger.cast import entries
 from tests.unit.ledger.process import found_log
 
@@ -64,6 +66,31 @@ def test_what_the_journal_holds_is_published(tmp_path: Path) -> None:
         assert (folder / "tile/entries/001").exists()
 
     play(folder, scene)
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [("http://w.example/", "TLS_REQUIRED"), ("https://w.example/", "CERTIFICATE_UNREADABLE")],
+)
+def test_witnesses_that_cannot_be_asked_securely_are_an_error_with_its_reason(
+    tmp_path: Path, url: str, reason: str
+) -> None:
+    key = WitnessFolder.create(tmp_path / "w", "witness.example/w").keys[0].vkey
+    found_log(tmp_path / "log", f"witness w {key} {url}\nquorum w")
+    tls = write_folder(tmp_path / "tls", trusts=[authority("ca")])
+    if url.startswith("https"):
+        (tls / "key.pem").touch(0o600)
+
+    async def run() -> None:
+        publishing = Publishing(tmp_path / "log", tls)
+        try:
+            await publishing.start()
+        finally:
+            await publishing.close()
+
+    with pytest.raises(SetupError) as refused:
+        asyncio.run(asyncio.wait_for(run(), 60))
+    assert refused.value.reason == reason
 
 
 def test_an_integrator_that_dies_is_started_anew_and_goes_on(tmp_path: Path) -> None:

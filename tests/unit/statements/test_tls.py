@@ -2,16 +2,19 @@
 
 import re
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from structlog.testing import capture_logs
 
+import stillwatch
 from statements.errors import CertificateError, KeyFileError, StatementError
 from statements.ledger_client import LedgerClient
-from statements.tls import ClientTls, plain_target
+from statements.tls import ClientTls, open_channel
 from statements.watched import Watched
 from tests.pki import alone, authority, p256, put, write_folder
 
@@ -153,16 +156,10 @@ def test_what_is_not_good_is_told_once_until_it_is_something_else() -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "plain"),
-    [
-        ("127.0.0.1:7701", "127.0.0.1:7701"),
-        ("127.8.9.1:7701", "127.8.9.1:7701"),
-        ("[::1]:7701", "[::1]:7701"),
-        ("localhost:7701", "127.0.0.1:7701"),
-    ],
+    "target", ["127.0.0.1:7701", "127.8.9.1:7701", "[::1]:7701", "localhost:7701"]
 )
-def test_this_machine_itself_may_be_spoken_to_in_plain(target: str, plain: str) -> None:
-    assert plain_target(target) == plain
+def test_this_machine_itself_may_be_spoken_to_in_plain(target: str) -> None:
+    open_channel(target, None, []).close()
 
 
 @pytest.mark.parametrize(
@@ -187,6 +184,26 @@ def test_this_machine_itself_may_be_spoken_to_in_plain(target: str, plain: str) 
     ],
 )
 def test_any_other_machine_takes_tls(target: str) -> None:
-    with pytest.raises(CertificateError, match=re.escape("give --tls DIR")) as refused:
+    with pytest.raises(CertificateError, match=re.escape("see --tls DIR")) as refused:
         LedgerClient(target)
     assert refused.value.reason == "TLS_REQUIRED"
+
+
+def test_every_command_that_speaks_to_a_server_can_do_it_over_tls() -> None:
+    def walk(command: click.Command, name: str) -> Iterator[tuple[str, set[str]]]:
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            for each in command.list_commands(context):
+                below = command.get_command(context, each)
+                assert below is not None
+                yield from walk(below, f"{name} {each}")
+        else:
+            yield name, {option for parameter in command.params for option in parameter.opts}
+
+    speaking = {
+        name: "--tls" in options
+        for name, options in walk(stillwatch.main, "stillwatch")
+        if options & {"--ledger", "--publish", "--log", "--grpc", "--http"}
+    }
+    assert len(speaking) >= 10
+    assert [name for name, can in speaking.items() if not can] == []

@@ -58,7 +58,7 @@ def test_a_web_server_gives_the_same_as_a_folder(book: Logbook, tmp_path: Path) 
         data = folder.read(request.url.path.lstrip("/"), 1 << 30)
         return httpx.Response(404) if data is None else httpx.Response(200, content=data)
 
-    with HttpSource("http://log.example/", httpx.MockTransport(answer)) as source:
+    with HttpSource("https://log.example/", httpx.MockTransport(answer)) as source:
         prefix = fetch_prefix(source, _trust(book))
     assert tuple(prefix.entries) == tuple(book.records)
 
@@ -121,7 +121,7 @@ def test_files_larger_than_any_may_be_are_refused(book: Logbook, tmp_path: Path)
     def flood(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, content=b"x" * ((1 << 20) + 1))
 
-    with HttpSource("http://log.example", httpx.MockTransport(flood)) as web:
+    with HttpSource("https://log.example", httpx.MockTransport(flood)) as web:
         assert _reason(lambda: fetch_prefix(web, _trust(book))) == "TOO_LARGE"
 
 
@@ -161,7 +161,7 @@ def test_no_log_and_no_server_are_told(tmp_path: Path, book: Logbook) -> None:
         (lambda request: httpx.Response(503), "SERVER_REFUSED"),
         (lambda request: httpx.Response(302), "SERVER_REFUSED"),
     ):
-        with HttpSource("http://log.example", httpx.MockTransport(answer)) as source:
+        with HttpSource("https://log.example", httpx.MockTransport(answer)) as source:
             assert _reason(lambda: fetch_prefix(source, _trust(book))) == reason
 
 

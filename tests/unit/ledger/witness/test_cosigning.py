@@ -1,6 +1,7 @@
 """A log that asks its witnesses: quorums, liars, the deaf, and journals that are old copies."""
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -10,15 +11,21 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from structlog.testing import capture_logs
 
 from ledger.address import Address
 from ledger.cosigning import Cosigning
 from ledger.errors import ForkError, SetupError
+from ledger.tls import ServerTls
 from ledger.witness.folder import WitnessFolder
 from ledger.witness.memory import WitnessMemory
 from ledger.witness.server import WitnessServer
 from ledger.witness.witness import Witness
+from statements.certificates import Identity
 from statements.clock import SystemClock
+from statements.errors import CertificateError
+from statements.tls import ClientTls, load_own
+from tests.pki import Holder, authority, write_folder
 from tlog.checkpoint import Checkpoint, sign_checkpoint
 from tlog.merkle import EMPTY_ROOT, consistency_proof, leaf_hash, root_hash, subtree_root
 from tlog.note import Signer
@@ -186,7 +193,7 @@ def test_quorum_none_asks_nobody() -> None:
     cosigning.close()
 
 
-@pytest.mark.parametrize("url", ["", "https://w.example/", "ftp://w.example/", "http://"])
+@pytest.mark.parametrize("url", ["", "ftp://w.example/", "http://", "https://"])
 def test_a_policy_whose_quorum_cannot_be_asked_is_refused(
     standing: list[Standing], url: str
 ) -> None:
@@ -194,6 +201,108 @@ def test_a_policy_whose_quorum_cannot_be_asked_is_refused(
     with pytest.raises(SetupError) as caught:
         Cosigning(parse_policy(f"witness a {key} {url}\nquorum a"))
     assert caught.value.reason in {"NO_QUORUM_IN_REACH", "BAD_WITNESS_URL"}
+
+
+@pytest.mark.parametrize("url", ["http://w.example/", "http://192.0.2.3:7703/"])
+def test_a_witness_elsewhere_is_not_asked_in_plain(standing: list[Standing], url: str) -> None:
+    key = standing[0].line.split()[2]
+    with pytest.raises(CertificateError, match="the witness a at http://") as caught:
+        Cosigning(parse_policy(f"witness a {key} {url}\nquorum a"))
+    assert caught.value.reason == "TLS_REQUIRED"
+
+
+class Secured:
+    """A witness that is reached over TLS, and the CA that certified it."""
+
+    def __init__(self, place: Path) -> None:
+        self.ca = authority("ca")
+        self.place = write_folder(place / "tls", self.certified())
+        folder = WitnessFolder.create(place / "w", "witness.example/w")
+        self.memory = folder.memory()
+        self.memory.add_log(SIGNER.name, SIGNER.vkey)
+        self.server = WitnessServer(
+            Address("127.0.0.1", 0),
+            Witness(self.memory, folder.keys, SystemClock()),
+            tls=ServerTls(self.place, with_clients=False, every_s=0.0),
+        )
+        self.key = folder.keys[0].vkey
+
+    def certified(self, hours: tuple[float, float] = (-1, 24)) -> Holder:
+        return self.ca.issue("witness", hosts=["127.0.0.1"], hours=hours)
+
+    def policy(self, host: str = "127.0.0.1") -> Policy:
+        return parse_policy(f"witness w {self.key} https://{host}:{self.server.port}/\nquorum w")
+
+    def close(self) -> None:
+        self.server.close()
+        self.memory.close()
+
+
+@pytest.fixture
+def secured(tmp_path: Path) -> Iterator[Secured]:
+    made = Secured(tmp_path)
+    yield made
+    made.close()
+
+
+def believing(place: Path, ca: Holder) -> ClientTls:
+    return ClientTls(write_folder(place, trusts=[ca]), every_s=0.0)
+
+
+def test_a_witness_over_tls_cosigns_and_goes_on_with_a_new_certificate(
+    secured: Secured, tmp_path: Path
+) -> None:
+    cosigning = Cosigning(secured.policy(), 2.0, believing(tmp_path / "ours", secured.ca))
+    try:
+        assert cosigning.survey(EMPTY, 5)
+        assert cosign(cosigning, 5) == 1
+        write_folder(secured.place, secured.certified())
+        assert cosign(cosigning, 6) == 1, "on the connection that is open"
+        connection = cosigning._asked[0].connection
+        assert connection is not None
+        connection.close()
+        assert cosign(cosigning, 7) == 1, "on a new one"
+    finally:
+        cosigning.close()
+
+
+@pytest.mark.parametrize(
+    ("ca", "host"),
+    [("another", "127.0.0.1"), ("everybody's", "127.0.0.1"), ("its own", "localhost")],
+)
+def test_a_witness_whose_certificate_is_not_believed_does_not_count(
+    secured: Secured, tmp_path: Path, ca: str, host: str
+) -> None:
+    tls = {
+        "another": believing(tmp_path / "other", authority("ca")),
+        "everybody's": None,
+        "its own": believing(tmp_path / "ours", secured.ca),
+    }[ca]
+    cosigning = Cosigning(secured.policy(host), 2.0, tls)
+    try:
+        with capture_logs() as said:
+            assert cosign(cosigning, 5) is None
+        assert any("CERTIFICATE_VERIFY_FAILED" in str(row.get("why")) for row in said)
+    finally:
+        cosigning.close()
+
+
+def test_a_witness_that_was_renewed_too_late_is_not_believed_until_it_is(
+    secured: Secured, tmp_path: Path
+) -> None:
+    stale = secured.certified(hours=(-2, -1))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    load_own(
+        context, Identity(stale.cert_pem, stale.key_pem, stale.certificate.not_valid_after_utc)
+    )
+    secured.server._server.context = lambda: context
+    cosigning = Cosigning(secured.policy(), 2.0, believing(tmp_path / "ours", secured.ca))
+    try:
+        assert cosign(cosigning, 5) is None
+        secured.server._server.context = ServerTls(secured.place, with_clients=False).context
+        assert cosign(cosigning, 5) == 1
+    finally:
+        cosigning.close()
 
 
 def test_a_witness_that_answers_byte_by_byte_holds_nobody_up(standing: list[Standing]) -> None:
