@@ -4,6 +4,7 @@ A bundle that is not whole is left to the decoders of :mod:`tlog.tile` and :mod:
 is wrong with it; what those accept is accepted here, and the other way round.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -11,7 +12,10 @@ from numpy.typing import NDArray
 
 from statements.body import BODY_LIMIT
 from statements.body_bundle import decode_body_bundle
-from tlog.tile import ENTRY_LIMIT, decode_bundle
+from statements.errors import BodyError
+from tlog.errors import TlogError
+from tlog.tile import ENTRY_LIMIT, WIDTH, decode_bundle
+from verifier.mirror.errors import MirrorError
 from verifier.rows.rows import ABSENT
 
 Int64 = NDArray[np.int64]
@@ -38,6 +42,24 @@ def body_places(data: bytes, width: int) -> Places:
         decode_body_bundle(data, width)
         raise AssertionError("a bundle that cannot be split was decoded")  # pragma: no cover
     return found
+
+
+def first_places(
+    places: Callable[[bytes, int], Places], data: bytes, width: int, where: str
+) -> Places:
+    """Return where the first ``width`` strings of a bundle lie, which has as many or is the full one.
+
+    Raises :class:`MirrorError` for any other; ``where`` it was is told.
+    """
+    for held in (width, WIDTH):
+        try:
+            start, length = places(data, held)
+        except (TlogError, BodyError) as error:
+            if error.reason == "BUNDLE_WIDTH" and held < WIDTH:
+                continue  # the full bundle was served
+            raise MirrorError(error.reason, f"{where}: {error}") from None
+        return start[:width], length[:width]
+    raise AssertionError("unreachable")  # pragma: no cover
 
 
 def _places(data: bytes, width: int, word: int, most: int, absent: int) -> Places | None:

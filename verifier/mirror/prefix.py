@@ -11,13 +11,13 @@ Bodies are not the log's word: each is checked against its record's header when 
 is missing evidence.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from statements.body_bundle import FOLDER
-from statements.errors import BodyError, PinsError
+from statements.errors import PinsError
 from statements.log_trust import LogTrust
 from statements.pins import Pins
 from tlog.checkpoint import parse_checkpoint
@@ -33,7 +33,7 @@ from tlog.tile import (
     bundles_of,
     tiles_of,
 )
-from verifier.mirror.bundles import Places, body_places, entry_places
+from verifier.mirror.bundles import Places, body_places, entry_places, first_places
 from verifier.mirror.errors import MirrorError
 from verifier.mirror.files import (
     BODIES_LIMIT,
@@ -209,7 +209,7 @@ def _read_entries(source: Source, index: int, width: int) -> tuple[bytes, Places
     data = read_aligned(source, ENTRIES, index, width, BUNDLE_LIMIT)
     if data is None:
         raise MirrorError("MISSING_FILE", f"{source.place}/{path} is missing: the log is not whole")
-    return data, _split(entry_places, data, width, f"{source.place}/{path}")
+    return data, first_places(entry_places, data, width, f"{source.place}/{path}")
 
 
 def _read_bodies(source: Source, index: int, width: int) -> tuple[bytes, Places]:
@@ -217,20 +217,7 @@ def _read_bodies(source: Source, index: int, width: int) -> tuple[bytes, Places]
     if data is None:
         return b"", (np.zeros(width, np.int64), np.full(width, ABSENT, np.int64))
     path = aligned_path(FOLDER, index, width)
-    return data, _split(body_places, data, width, f"{source.place}/{path}")
-
-
-def _split(places: Callable[[bytes, int], Places], data: bytes, width: int, where: str) -> Places:
-    """Return where the first ``width`` strings of a bundle lie: it has as many, or is the full one."""
-    for held in (width, WIDTH):
-        try:
-            start, length = places(data, held)
-        except (TlogError, BodyError) as error:
-            if error.reason == "BUNDLE_WIDTH" and held < WIDTH:
-                continue  # the full bundle was served
-            raise MirrorError(error.reason, f"{where}: {error}") from None
-        return start[:width], length[:width]
-    raise AssertionError("unreachable")  # pragma: no cover
+    return data, first_places(body_places, data, width, f"{source.place}/{path}")
 
 
 def _verify_tile(source: Source, prefix: LogPrefix, tile: Tile) -> None:

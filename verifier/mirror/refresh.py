@@ -10,39 +10,26 @@
 A file that lies there already, as when the last run was killed, is believed on the same terms as one that was fetched.
 """
 
-import hashlib
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
 from typing import Final
 
-from statements.body_bundle import FOLDER, decode_body_bundle, encode_body_bundle
-from statements.errors import BodyError, StatementError
-from statements.header import decode_header
-from statements.kinds import Kind
 from statements.log_trust import LogTrust
-from statements.record import decode_record
 from tlog.checkpoint import Checkpoint
 from tlog.errors import ProofError, TileError, TlogError
-from tlog.merkle import HASH_LENGTH, consistency_proof, leaf_hash, root_hash, verify_consistency
+from tlog.merkle import HASH_LENGTH, consistency_proof, root_hash, verify_consistency
 from tlog.tile import (
     WIDTH,
     Tile,
-    aligned_path,
-    bundle_path,
     bundles_of,
-    decode_bundle,
-    encode_bundle,
     subtrees_from_tiles,
 )
 from verifier.mirror.errors import InconsistentLogError, MirrorError
+from verifier.mirror.fetch import Fetching
 from verifier.mirror.files import (
-    BODIES_LIMIT,
-    BUNDLE_LIMIT,
-    ENTRIES,
     TILE_LIMIT,
     Files,
     partial_files,
@@ -55,8 +42,6 @@ from verifier.mirror.tree import SignedTree
 
 PARALLEL: Final = 4
 """Bundles that are fetched at once: a server far away takes its time for each."""
-_SMALL: Final = 8 << 20
-"""Bytes of a file that each may hold at once; larger files are held one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +78,11 @@ def refresh(
 
 
 class _Counted:
-    """A source, and what was asked of it. Large files are read one at a time."""
+    """A source, and what was asked of it."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
         self._counting = Lock()
-        self._large = Lock()
         self.requests = 0
         self.fetched_bytes = 0
 
@@ -107,15 +91,6 @@ class _Counted:
         return self._source.place
 
     def read(self, path: str, limit: int) -> bytes | None:
-        try:
-            return self._read(path, min(limit, _SMALL))
-        except MirrorError as error:
-            if error.reason != "TOO_LARGE" or limit <= _SMALL:
-                raise
-        with self._large:
-            return self._read(path, limit)
-
-    def _read(self, path: str, limit: int) -> bytes | None:
         data = self._source.read(path, limit)
         with self._counting:
             self.requests += 1
@@ -131,6 +106,7 @@ class _Run:
         self.shelf = shelf
         self.trust = trust
         self.before = 0
+        self.fetching: Fetching
         self.early: dict[Tile, bytes] | None = {}
 
     def run(self, *, everything: bool) -> Refreshed:
@@ -157,6 +133,7 @@ class _Run:
         for tile, data in early.items():
             self.shelf.store(tile.path, data)
         # 4. Bundles.
+        self.fetching = Fetching(self.source, self.shelf, self.before)
         ticks = self._fetch(tree, 0 if everything else self.before)
         # 5. The checkpoint, last.
         self._finish(new, held, None)
@@ -285,7 +262,7 @@ class _Run:
                 tile = Tile(0, index, width)
                 wanted = tree.hash_of(tile) if width == WIDTH else b""
                 known = edge.get(tile, b"")
-                under_way.append(pool.submit(self._bundle, tree, tile, wanted, known, start))
+                under_way.append(pool.submit(self._one, tree, tile, wanted, known, start))
                 if len(under_way) >= 2 * PARALLEL:
                     ticks += under_way.popleft().result()
             ticks += sum(one.result() for one in under_way)
@@ -293,112 +270,15 @@ class _Run:
             pool.shutdown(cancel_futures=True)
         return ticks
 
-    def _bundle(self, tree: SignedTree, tile: Tile, wanted: bytes, known: bytes, start: int) -> int:
-        """Fetch what belongs to one tile of leaves; return how many of its records from ``start`` on are ticks."""
+    def _one(self, tree: SignedTree, tile: Tile, wanted: bytes, known: bytes, start: int) -> int:
+        """Fetch what belongs to one tile of leaves, the tile first unless its hashes are known."""
         if not known:
             known = tree.believe(tile, wanted, self._candidates(tile))
             self.shelf.store(tile.path, known)
-        entries = self._entries(tile, known)
-        self._bodies(tile, entries)
-        return sum(map(_is_tick, entries[max(0, start - tile.index * WIDTH) :]))
-
-    def _entries(self, tile: Tile, known: bytes) -> list[bytes]:
-        path = bundle_path(tile.index, tile.width)
-        held = self.shelf.read(path, BUNDLE_LIMIT)
-        if held is not None:
-            with suppress(TileError):  # then it is fetched
-                return _verified(held, tile, known)
-        data = read_aligned(self.source, ENTRIES, tile.index, tile.width, BUNDLE_LIMIT)
-        place = f"{self.source.place}/{path}"
-        if data is None:
-            raise MirrorError("MISSING_FILE", f"{place} is missing: the log is not whole")
-        try:
-            entries = _verified(data, tile, known)
-        except TileError as error:
-            raise MirrorError(error.reason, f"{place}: {error}") from None
-        self.shelf.store(path, encode_bundle(entries))
-        return entries
-
-    def _bodies(self, tile: Tile, entries: list[bytes]) -> None:
-        """Fetch the bodies of entries; one that the mirror has and the source does not serve as it should is kept."""
-        digests = [_stored_digest(entry) for entry in entries]
-        path = aligned_path(FOLDER, tile.index, tile.width)
-        held = self._held_bodies(tile)
-        good = [
-            body is not None and hashlib.sha256(body).digest() == digest
-            for body, digest in zip(held, digests, strict=False)
-        ]
-        if len(good) == tile.width and all(good):
-            self.shelf.store(path, encode_body_bundle(held))
-            return
-        bodies = self._served_bodies(tile)
-        for at, body in enumerate(held[: tile.width]):
-            served = bodies[at]
-            if good[at] and (served is None or hashlib.sha256(served).digest() != digests[at]):
-                bodies[at] = body
-        self.shelf.store(path, encode_body_bundle(bodies))
-
-    def _held_bodies(self, tile: Tile) -> list[bytes | None]:
-        """Return the first bodies of a bundle that the mirror has: of the bundle itself, or of the part that it was."""
-        before = min(WIDTH, self.before - tile.index * WIDTH)
-        for width in dict.fromkeys((tile.width, before)):
-            if width <= 0:
-                continue
-            data = self.shelf.read(aligned_path(FOLDER, tile.index, width), BODIES_LIMIT)
-            if data is not None:
-                try:
-                    return decode_body_bundle(data, width)
-                except BodyError:
-                    continue  # it is fetched instead
-        return []
-
-    def _served_bodies(self, tile: Tile) -> list[bytes | None]:
-        data = read_aligned(self.source, FOLDER, tile.index, tile.width, BODIES_LIMIT)
-        if data is None:
-            return [None] * tile.width
-        for held in (tile.width, WIDTH):
-            try:
-                return decode_body_bundle(data, held)[: tile.width]
-            except BodyError as error:
-                if error.reason == "BUNDLE_WIDTH" and held < WIDTH:
-                    continue  # the full bundle was served
-                path = aligned_path(FOLDER, tile.index, tile.width)
-                raise MirrorError(error.reason, f"{self.source.place}/{path}: {error}") from None
-        raise AssertionError("unreachable")  # pragma: no cover
+        return self.fetching.fetch(tile, known, start)
 
 
 def _tile(files: Files, tile: Tile) -> bytes | None:
     """Return a tile's bytes; of a full one that it has become, its own."""
     data = read_aligned(files, f"tile/{tile.level}", tile.index, tile.width, TILE_LIMIT)
     return None if data is None else data[: tile.width * HASH_LENGTH]
-
-
-def _verified(data: bytes, tile: Tile, known: bytes) -> list[bytes]:
-    """Return the entries of a bundle, or of the full one that it has become, whose hashes are known.
-
-    Raises :class:`TileError` when it is not a bundle, or of others.
-    """
-    try:
-        entries = decode_bundle(data, tile.width)
-    except TileError as error:
-        if error.reason != "BUNDLE_WIDTH" or tile.width == WIDTH:
-            raise
-        entries = decode_bundle(data, WIDTH)[: tile.width]
-    if b"".join(map(leaf_hash, entries)) != known:
-        raise TileError("WRONG_ENTRIES", "the entries are not those that were signed")
-    return entries
-
-
-def _stored_digest(entry: bytes) -> bytes | None:
-    """Return the digest of an entry's stored body; ``None`` for one that is no record."""
-    try:
-        return decode_header(decode_record(entry).header).stored_digest
-    except StatementError:
-        return None
-
-
-def _is_tick(entry: bytes) -> bool:
-    try:
-        return decode_header(decode_record(entry).header).kind == int(Kind.TICK)
-    except StatementError:
-        return False

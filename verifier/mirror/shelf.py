@@ -85,6 +85,17 @@ class Shelf:
         data = self._read(path, limit)
         return None if data is None or len(data) > limit else data
 
+    def length(self, path: str) -> int:
+        """Return how many bytes a file has; 0 when there is none."""
+        try:
+            return (self.folder / path).stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return 0
+        except OSError as error:
+            raise MirrorError(
+                "UNREADABLE", f"cannot read {self.folder / path}: {error.strerror}"
+            ) from None
+
     def begin(self, note: bytes) -> None:
         """Remember which checkpoint the mirror is being brought to."""
         with _writing(self.folder):
@@ -95,7 +106,7 @@ class Shelf:
         """Put a file in its place, whole; it is on the disk once :meth:`commit` returns."""
         with _writing(self.folder):
             target = self.folder / path
-            if self._read(path, len(data)) != data:
+            if self.length(path) != len(data) or self._read(path, len(data)) != data:
                 self._put(path, data)
             with self._counting:
                 self._fresh |= {target, *self._folders(target)}
