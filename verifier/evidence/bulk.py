@@ -25,7 +25,7 @@ from verifier.accounts.columns import (
     Uint64,
     Windows,
 )
-from verifier.evidence.layout import Layout, Path, read_layout
+from verifier.evidence.layout import Fields, Path, read_layout
 from verifier.evidence.records import Bools, Octets
 from verifier.instants import LAST_MS
 from verifier.rows.numbering import number_rows
@@ -41,6 +41,21 @@ _P: Final = {field.name: field.number for field in summary_pb2.PowerSeries.DESCR
 _N: Final = {field.name: field.number for field in summary_pb2.NodeCounters.DESCRIPTOR.fields}
 _COUNTERS: Final = ("energy_start_mj", "energy_end_mj", "energy_start_at", "energy_end_at")
 _SLOT_MS: Final[Path] = (_F["power"], _P["slot_ms"])
+_READ: Final[frozenset[Path]] = frozenset(
+    {
+        *(
+            (_F[name],)
+            for name in ("inventory", "boot_id", "feature_set", "chip_features", *_COUNTERS)
+        ),
+        *((_F[name],) for name in ("samples_expected", "samples_taken", "largest_gap_ms")),
+        *(
+            (_F["node"], _N[name])
+            for name in ("wall_energy_joules", "wall_covered_ms", "wall_resolution_watts")
+        ),
+        _SLOT_MS,
+    }
+)
+"""What is read of each body; power series stay in it."""
 _SERIES: Final = ("wall_slots", "chip_slots")
 Boots = dict[tuple[int, bytes], int]
 """Numbers of the boots of nodes."""
@@ -71,7 +86,7 @@ class Bodies:
         cited = np.concatenate(
             [node.astype("<i4").view(np.uint8).reshape(-1, 4), inventory, boot], axis=1
         )
-        which, first = number_rows(cited)
+        which, first = number_rows(cited, node)
         seats = [self._seat(int(node[at]), cited[at].tobytes()) for at in first.tolist()]
         found: Int32 = np.array(seats, dtype=np.int32).reshape(-1, 3)[which]
         return found
@@ -103,7 +118,7 @@ def read_bulk(bodies: Bodies, few: int = FEW) -> tuple[list[Piece], Int64]:
     lengths = bodies.stored.length
     pieces: list[Piece] = []
     left = [np.zeros(0, dtype=np.int64)]
-    for length in np.unique(lengths).tolist():
+    for length in np.flatnonzero(np.bincount(lengths)).tolist():
         places = np.flatnonzero(lengths == length).astype(np.int64)
         if len(places) < few:
             left.append(places)
@@ -116,9 +131,8 @@ def read_bulk(bodies: Bodies, few: int = FEW) -> tuple[list[Piece], Int64]:
                 places = places[1:]
                 continue
             tried += 1
-            reader = _Reader(bodies, layout, places)
-            same = layout.matches(reader.stack)
-            found, refused = reader.some(same).read()
+            same, fields = layout.read(bodies.stored.take(places), _READ)
+            found, refused = _Reader(bodies, places, fields).some(same).read()
             pieces += found
             left.append(refused)
             places = places[~same]
@@ -127,14 +141,12 @@ def read_bulk(bodies: Bodies, few: int = FEW) -> tuple[list[Piece], Int64]:
 
 
 class _Reader:
-    """Reads bodies of one length by a layout: ``places`` are theirs among all."""
+    """Reads bodies of one layout: ``places`` are theirs among all, ``fields`` what they say."""
 
-    def __init__(self, bodies: Bodies, layout: Layout, places: Int64) -> None:
+    def __init__(self, bodies: Bodies, places: Int64, fields: Fields) -> None:
         self.bodies = bodies
-        self.layout = layout
         self.places = places
-        self.stored = bodies.stored.take(places)
-        self.stack = self.stored.stack()
+        self.fields = fields
 
     def read(self) -> tuple[list[Piece], Int64]:
         """Return a piece for each inventory's models that the bodies cite, and the places that are refused."""
@@ -144,7 +156,7 @@ class _Reader:
         seats = self.bodies.seats(self.bodies.node[self.places], inventory, boot)
         pieces: list[Piece] = []
         left: list[Int64] = []
-        for kind in np.unique(seats[:, 0]).tolist():
+        for kind in sorted(set(seats[:, 0].tolist())):
             of_kind = seats[:, 0] == kind
             group = self.some(of_kind)
             if kind < 0:
@@ -159,15 +171,17 @@ class _Reader:
 
     def some(self, wanted: Bools) -> "_Reader":
         """Return the reader of some of the bodies."""
-        return self if wanted.all() else _Reader(self.bodies, self.layout, self.places[wanted])
+        if wanted.all():
+            return self
+        return _Reader(self.bodies, self.places[wanted], self.fields.some(wanted))
 
     def fits(self, chips: int) -> Bools:
         """Return which rows have the shape that they declare; the others are left to the one-by-one way."""
-        fields, places = self.layout.fields, self.places
+        places, place = self.places, self.fields.place
         fit = np.ones(len(places), dtype=np.bool_)
         sizes = {"chip_features": 4 * WIDTH * chips} | dict.fromkeys(_COUNTERS, 8 * chips)
         for name, size in sizes.items():
-            start, end = fields.get((_F[name],), (0, 0))
+            start, end = place((_F[name],))
             if end - start != size and not (name in _COUNTERS and start == end):
                 return ~fit
         length = self.bodies.end_ms[places] - self.bodies.start_ms[places]
@@ -177,12 +191,12 @@ class _Reader:
             times = self._counters(name, chips, 0).reshape(-1, chips) if chips else None
             if times is not None:
                 fit &= times.max(axis=1) <= np.uint64(LAST_MS)
-        if (_F["power"],) in fields:
+        if (_F["power"],) in self.fields.layout.fields:
             slot_ms = self._number(_SLOT_MS, 0)
             fit &= (slot_ms > 0) & (slot_ms <= length)
             slots = -(-length // np.maximum(slot_ms, 1))
             for name, count in (("chips", chips), ("node", 1)):
-                start, end = fields.get((_F["power"], _P[name]), (0, 0))
+                start, end = place((_F["power"], _P[name]))
                 if start < end:
                     fit &= (end - start) == 2 * count * slots
         return fit
@@ -192,7 +206,7 @@ class _Reader:
         count = len(models)
         nodes = self._nodes(count, seats)
         window = np.repeat(np.arange(len(self.places), dtype=np.int64), count)
-        features = self.layout.column(self.stack, (_F["chip_features"],), np.dtype("<f4"))
+        features = self.fields.column((_F["chip_features"],), np.dtype("<f4"))
         chips = ChipWindows(
             node=np.repeat(nodes.node, count),
             window=window,
@@ -235,28 +249,28 @@ class _Reader:
 
     def _octets(self, path: Path, length: int) -> Octets | None:
         """Return a field of bytes of each row, [n, length]; ``None`` when it is absent or of another length."""
-        start, end = self.layout.fields.get(path, (0, 0))
-        return self.stack.columns(start, end) if end - start == length else None
+        found = self.fields.octets.get(path)
+        return None if found is None or found.shape[1] != length else found
 
     def _number(self, path: Path, absent: int) -> Int64:
-        found = self.layout.number(self.stack, path)
+        found = self.fields.number(path)
         return np.full(len(self.places), absent, dtype=np.int64) if found is None else found
 
     def _float(self, path: Path, dtype: str) -> Float64:
-        found = self.layout.column(self.stack, path, np.dtype(dtype))
+        found = self.fields.column(path, np.dtype(dtype))
         if found is None:
             return np.full(len(self.places), np.nan)
         return found[:, 0].astype(np.float64)
 
     def _counters(self, name: str, chips: int, missing: int) -> Uint64:
-        found = self.layout.column(self.stack, (_F[name],), np.dtype("<u8"))
+        found = self.fields.column((_F[name],), np.dtype("<u8"))
         if found is None or not found.size:
             return np.full(len(self.places) * chips, missing, dtype=np.uint64)
         return found.astype(np.uint64, copy=False).reshape(-1)
 
     def _slots(self, name: str) -> Rows[bytes]:
         """Return the bytes of a power series of each body; none where it is absent."""
-        return self.stored.part(*self.layout.fields.get((_F["power"], _P[name]), (0, 0)))
+        return self.fields.stored.part(*self.fields.place((_F["power"], _P[name])))
 
 
 def _order(values: Int64) -> "NDArray[np.intp] | slice":

@@ -119,7 +119,7 @@ class _Follower:
 
     def run(self) -> Chains:
         records = self.records
-        order: Int64 = np.lexsort((records.sequence, records.chain)).astype(np.int64)
+        order = _in_chains(records)
         edges = np.flatnonzero(np.diff(records.chain[order], prepend=-1, append=-1))
         broken = self._broken(order, edges)
         tails: list[tuple[int, Int64]] = []
@@ -269,6 +269,15 @@ class _Follower:
                 author = records.text("author", row)
                 rows = (min(after, row), max(after, row))
                 self.forks.append(Fork(author, rows, Contradiction.SUPERSEDED))
+
+
+def _in_chains(records: Records) -> Int64:
+    """Return the rows of one chain after the other, by sequence, then by index."""
+    chain, sequence = records.chain, records.sequence
+    short = chain.astype(np.min_scalar_type(len(records.first)))  # short numbers are sorted sooner
+    order = np.argsort(short, kind="stable").astype(np.int64)
+    fell = (np.diff(sequence[order]) < 0) & (np.diff(chain[order]) == 0)
+    return np.lexsort((sequence, chain)).astype(np.int64) if fell.any() else order
 
 
 def _rows_of(records: Records, wanted: Collection[bytes]) -> dict[bytes, int]:

@@ -5,8 +5,9 @@ read from one body and then checked against many at once; a body that differs in
 is written has another layout. Wire format: https://protobuf.dev/programming-guides/encoding/.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, TypeVar
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from protos.stillwatch.statement.v1 import header_pb2, summary_pb2
 from statements.body import SALT_LENGTH
 from verifier.evidence.records import Bools, Int64, Octets
-from verifier.rows.rows import Stack
+from verifier.rows.rows import Rows
 
 _T = TypeVar("_T", bound=np.generic)
 Place = tuple[int, int]
@@ -54,6 +55,8 @@ def _wires(message: Descriptor, also: Mapping[int, int]) -> Mapping[int, tuple[i
     return found
 
 
+_APART: Final = 64
+"""Bytes without anything fixed that are not looked at."""
 _BODY: Final = _wires(header_pb2.Body.DESCRIPTOR, {})
 _SUMMARY: Final = _wires(
     summary_pb2.WorkloadSummary.DESCRIPTOR, {_POWER: _DELIMITED, _NODE: _DELIMITED}
@@ -78,28 +81,107 @@ class Layout:
     varints: Int64
     continues: Octets
 
-    def matches(self, bodies: Stack) -> Bools:
-        """Return which of some bodies, all of its length, have this layout."""
-        same = bodies.matches(self.fixed, self.values)
-        same &= bodies.matches(self.varints, self.continues, 0x80)
-        return same
+    def read(self, stored: Rows[bytes], paths: Collection[Path]) -> "tuple[Bools, Fields]":
+        """Return which stored bodies, all of its length, have this layout, and some of the fields of all of them.
 
-    def number(self, bodies: Stack, path: Path) -> Int64 | None:
+        What is read of a body that does not have the layout means nothing.
+        """
+        found = {
+            path: np.empty((len(stored), end - start), dtype=np.uint8)
+            for path, (start, end) in self.fields.items()
+            if path in paths
+        }
+        same: Bools = np.empty(len(stored), dtype=np.bool_)
+        told = _Told.by(self)
+        for rows, block in stored.stack().by_block():
+            same[rows] = told.matches(block)
+            for path, octets in found.items():
+                start, end = self.fields[path]
+                octets[rows] = block[:, start:end]
+        return same, Fields(self, stored, found)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fields:
+    """Fields of stored bodies, [n], that have one layout; ``octets`` are theirs, [n, length] each."""
+
+    layout: Layout
+    stored: Rows[bytes]
+    octets: Mapping[Path, Octets]
+
+    def some(self, wanted: Bools) -> "Fields":
+        """Return the fields of some of the bodies."""
+        if wanted.all():
+            return self
+        octets = {path: found[wanted] for path, found in self.octets.items()}
+        return Fields(self.layout, self.stored.take(wanted), octets)
+
+    def place(self, path: Path) -> Place:
+        """Return where a field stands in each body; it has no bytes where it is absent."""
+        return self.layout.fields.get(path, (0, 0))
+
+    def number(self, path: Path) -> Int64 | None:
         """Return a varint of each body; ``None`` where the field is absent."""
-        place = self.fields.get(path)
-        if place is None:
+        found = self.octets.get(path)
+        if found is None:
             return None
-        total = np.zeros(len(bodies), dtype=np.int64)
-        for shift, octets in enumerate(bodies.columns(*place).T):
+        total = np.zeros(len(found), dtype=np.int64)
+        for shift, octets in enumerate(found.T):
             total |= (octets & 0x7F).astype(np.int64) << (7 * shift)
         return total
 
-    def column(self, bodies: Stack, path: Path, dtype: np.dtype[_T]) -> NDArray[_T] | None:
+    def column(self, path: Path, dtype: np.dtype[_T]) -> NDArray[_T] | None:
         """Return a field of bytes of each body as numbers, [n, count]; ``None`` where it is absent."""
-        place = self.fields.get(path)
-        if place is None:
-            return None
-        return bodies.columns(*place).view(dtype)
+        found = self.octets.get(path)
+        return None if found is None else found.view(dtype)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Told:
+    """What a layout fixes, as a template of the spans of a body outside of which it fixes nothing.
+
+    ``template`` and ``mask`` are of all spans end to end, in words of 8 bytes.
+    """
+
+    spans: tuple[Place, ...]
+    template: NDArray[np.uint64]
+    mask: NDArray[np.uint64]
+
+    @classmethod
+    def by(cls, layout: Layout) -> "_Told":
+        """Return what a layout fixes."""
+        places = np.concatenate([layout.fixed, layout.varints])
+        values = np.concatenate([layout.values, layout.continues])
+        bits = np.repeat(np.array([0xFF, 0x80], np.uint8), [len(layout.fixed), len(layout.varints)])
+        order = np.argsort(places)
+        places, values, bits = places[order], values[order], bits[order]
+        edges = np.flatnonzero(
+            np.diff(places, prepend=-_APART, append=places[-1] + _APART) >= _APART
+        )
+        spans: list[Place] = []
+        octets: list[Octets] = []
+        for first, last in pairwise(edges.tolist()):
+            start, end = int(places[first]), int(places[last - 1]) + 1
+            span = np.zeros((2, end - start), dtype=np.uint8)
+            span[:, places[first:last] - start] = values[first:last], bits[first:last]
+            spans.append((start, end))
+            octets.append(span)
+        whole = np.concatenate(octets, axis=1)
+        words = np.zeros((2, -(-whole.shape[1] // 8)), dtype=np.uint64)
+        words.view(np.uint8)[:, : whole.shape[1]] = whole
+        return cls(tuple(spans), words[0], words[1])
+
+    def matches(self, block: Octets) -> Bools:
+        """Return which rows of a block have what is fixed."""
+        words = np.zeros((len(block), len(self.template)), dtype=np.uint64)
+        octets, at = words.view(np.uint8), 0
+        for start, end in self.spans:
+            octets[:, at : at + end - start] = block[:, start:end]
+            at += end - start
+        words ^= self.template
+        words &= self.mask
+        same: Bools = np.bitwise_or.reduce(words, axis=1) == 0
+        return same
 
 
 def read_layout(body: bytes) -> Layout | None:

@@ -45,6 +45,12 @@ _FIELDS: Final = {  # name: (offset in the header, format); docs/protocol.md, he
     "stored_digest": (265, "V32"),
     "disclosure": (298, "<u4"),
 }
+_PLACE: Final = {
+    name: (_HEADER_AT + offset, _HEADER_AT + offset + np.dtype(form).itemsize)
+    for name, (offset, form) in _FIELDS.items()
+}
+_SPEAKER: Final = slice(_PLACE["author"][0], _PLACE["epoch"][1])
+"""Author, key and epoch, which follow one another, and the constant bytes between them."""
 _DTYPE: Final = np.dtype(
     {
         "names": [*_FIELDS, "logged_at"],
@@ -99,7 +105,8 @@ class Records:
 
     def text(self, name: str, row: int) -> bytes:
         """Return a field of bytes: an author, a key id, an epoch or a digest."""
-        return bytes(self.table[name][row].tobytes())
+        start, end = _PLACE[name]
+        return self.octets[row, start:end].tobytes()
 
     def header(self, row: int) -> Header:
         """Return a row's header."""
@@ -148,7 +155,7 @@ def read_records(entries: Sequence[bytes]) -> Records:
         bad |= wrong
     if bad.any():
         table, octets, places, rows = table[~bad], octets[~bad], places[~bad], rows.take(~bad)
-    chain, first = number_rows(_speakers(table))
+    chain, first = number_rows(octets[:, _SPEAKER])
     return Records(
         index=places,
         ids=Digests(rows.part(_HEADER_AT, _HEADER_AT + HEADER_LENGTH).digests(pae(b""))),
@@ -163,15 +170,4 @@ def read_records(entries: Sequence[bytes]) -> Records:
         octets=octets,
         table=table,
         refused=tuple(sorted(refused)),
-    )
-
-
-def _speakers(table: NDArray[np.void]) -> Octets:
-    """Return author, key and epoch of each row, [n, 80]."""
-    return np.concatenate(
-        [
-            np.ascontiguousarray(table[name]).view(np.uint8).reshape(len(table), width)
-            for name, width in (("author", 32), ("key_id", 32), ("epoch", 16))
-        ],
-        axis=1,
     )

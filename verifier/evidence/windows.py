@@ -364,7 +364,9 @@ class _Reader:
             rows = np.flatnonzero((node >= 0) & side)
             order = rows[np.lexsort((key[rows], node[rows]))]
             chosen.append(order[np.flatnonzero(np.diff(node[order], prepend=-1))])
-        return np.unique(np.concatenate(chosen)).astype(np.int64)
+        wanted: Bools = np.zeros(len(records), dtype=np.bool_)
+        wanted[np.concatenate(chosen)] = True
+        return np.flatnonzero(wanted).astype(np.int64)
 
     def _nodes_of_chains(self) -> Int64:
         """Return, for each chain, the index of the party's node that speaks in it; -1 for others."""
@@ -390,7 +392,7 @@ class _Reader:
     def _labels(self, rows: Int64) -> dict[int, str | Excluded]:
         """Return, for each chain, the label of its telemetry, or why its windows do not count."""
         labels: dict[int, str | Excluded] = {}
-        for chain in np.unique(self.evidence.records.chain[rows]).tolist():
+        for chain in np.flatnonzero(np.bincount(self.evidence.records.chain[rows])).tolist():
             opening = self.openings.get(chain)
             if opening is None or self.agreement.digest not in opening.agreements:
                 labels[chain] = Excluded.OTHER_AGREEMENT

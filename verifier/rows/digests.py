@@ -26,9 +26,9 @@ class Digests(Sequence[bytes]):
     def __getitem__(self, at: "int | slice") -> "bytes | Digests":
         if isinstance(at, slice):
             return Digests(self.octets[at].tobytes())
-        if not -len(self) <= at < len(self):
+        first = (at if at >= 0 else at + len(self)) * DIGEST_LENGTH
+        if not 0 <= first < len(self.data):
             raise IndexError(at)
-        first = (at % len(self)) * DIGEST_LENGTH
         return self.data[first : first + DIGEST_LENGTH]
 
     @property

@@ -203,19 +203,17 @@ class Stack:
         """Return bytes [start, end) of each row, [rows, end - start]."""
         if not 0 <= start <= end <= self.width:
             raise ValueError(f"there are no columns [{start}, {end}) of {self.width}")
-        if not self.blocks:
-            return np.zeros((0, end - start), dtype=np.uint8)
-        return np.concatenate([block[:, start:end] for block in self.blocks])
+        found = np.empty((self.rows, end - start), dtype=np.uint8)
+        for rows, block in self.by_block():
+            found[rows] = block[:, start:end]
+        return found
 
-    def matches(self, places: Int64, values: Octets, mask: int = 0xFF) -> Bools:
-        """Return which rows have ``values`` at ``places``, as far as ``mask`` goes."""
-        found = [np.zeros(0, dtype=np.bool_)]
+    def by_block(self) -> Iterator[tuple[slice, Octets]]:
+        """Yield each block with the rows that it holds."""
+        first = 0
         for block in self.blocks:
-            octets = block[:, places]
-            if mask != 0xFF:
-                octets &= np.uint8(mask)
-            found.append((octets == values).all(axis=1))
-        return np.concatenate(found)
+            yield slice(first, first + len(block)), block
+            first += len(block)
 
 
 def _views(data: bytes, start: Int64, width: int) -> list[Octets]:

@@ -5,11 +5,13 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protos.stillwatch.statement.v1 import header_pb2, summary_pb2
-from statements.body import encode_body
+from protos.stillwatch.statement.v1 import summary_pb2
+from statements.body import decode_body, encode_body
+from statements.errors import BodyError
 from statements.features import WIDTH, pack_rows
 from verifier.accounts.columns import ColumnsBuilder, PowerSlots, Windows
 from verifier.accounts.errors import ColumnsError
@@ -88,8 +90,10 @@ def _one_by_one(
     taken: list[int] = []
     of_row: list[int] = []
     for at in places:
-        content = header_pb2.Body.FromString(stored[at]).content
-        summary = summary_pb2.WorkloadSummary.FromString(content)
+        try:
+            summary = summary_pb2.WorkloadSummary.FromString(decode_body(stored[at]))
+        except (BodyError, DecodeError):
+            continue
         models = MODELS.get((at % 2, summary.inventory))
         if models is None:
             continue
@@ -140,7 +144,7 @@ def test_both_ways_give_the_same_columns(said: list[summary_pb2.WorkloadSummary]
     _same(join([*pieces, rest]), whole.windows)
 
 
-def test_ordinary_windows_are_all_read_in_bulk() -> None:
+def _ordinary() -> list[bytes]:
     said = [
         summary_pb2.WorkloadSummary(
             inventory=INVENTORIES["two"],
@@ -149,13 +153,65 @@ def test_ordinary_windows_are_all_read_in_bulk() -> None:
             largest_gap_ms=1000,
             boot_id=b"a" * 16,
             chip_features=pack_rows([[1.0] * WIDTH] * 2),
+            energy_start_mj=[1, 2],
+            energy_start_at=[3, 4],
+            power=summary_pb2.PowerSeries(
+                slot_ms=30_000, chips=b"\x01\x02" * 4, node=b"\x01\x02" * 2
+            ),
+            node=summary_pb2.NodeCounters(wall_energy_joules=5.0, wall_covered_ms=60_000),
         )
         for at in range(50)
     ]
-    stored = [encode_body(one.SerializeToString(deterministic=True), SALT) for one in said]
-    pieces, left = read_bulk(_bodies(stored))
+    return [encode_body(one.SerializeToString(deterministic=True), SALT) for one in said]
+
+
+def test_ordinary_windows_are_all_read_in_bulk() -> None:
+    pieces, left = read_bulk(_bodies(_ordinary()))
     assert len(left) == 0
     assert join(pieces).nodes.samples_taken.tolist() == [100 + at for at in range(50)]
+
+
+def _changed(stored: list[bytes], row: int, at: int, bits: int) -> None:
+    body = bytearray(stored[row])
+    body[at % len(body)] ^= bits
+    stored[row] = bytes(body)
+
+
+def _agree(stored: list[bytes]) -> None:
+    bodies = _bodies(stored)
+    pieces, left = read_bulk(bodies)
+    whole = _one_by_one(stored, list(range(len(stored))), {})
+    rest = _one_by_one(stored, left.tolist(), bodies.boots)
+    read = np.concatenate([rest.places, *(piece.places for piece in pieces)])
+    assert np.sort(read).tolist() == whole.places.tolist()
+    _same(join([*pieces, rest]), whole.windows)
+
+
+@pytest.mark.parametrize("bits", [0x01, 0x80, 0xFF])
+def test_whatever_byte_of_a_body_is_changed_both_ways_read_or_refuse_it(bits: int) -> None:
+    """Every byte of a body in turn, each beside ordinary bodies of the same length."""
+    ordinary = _ordinary()
+    for first in range(0, len(ordinary[0]), 25):
+        stored = list(ordinary)
+        for at in range(first, min(first + 25, len(ordinary[0]))):
+            _changed(stored, 2 * (at - first), at, bits)
+        _agree(stored)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 49), st.integers(0, 999), st.integers(1, 255)),
+        min_size=1,
+        max_size=40,
+    )
+)
+def test_whatever_bytes_are_changed_both_ways_read_or_refuse_them(
+    told: list[tuple[int, int, int]],
+) -> None:
+    stored = _ordinary()
+    for change in told:
+        _changed(stored, *change)
+    _agree(stored)
 
 
 @pytest.mark.parametrize(
