@@ -5,7 +5,8 @@ which that is logged. It speaks for one author, which is named by the digest of 
 key at a time. Who may replace an author's key, each word standing over those before it:
 
 1. its own live key;
-2. of a node, a party that enrolled it; of somebody whom the agreement pins, its recovery key, which says nothing else;
+2. of a node, the party that enrolled it first; of somebody whom the agreement pins, its recovery key, which says
+   nothing else;
 3. of somebody whom the agreement pins, a quorum of the panel: it ends the recovery key as well.
 
 Nobody undoes what a higher word did: a thief of the live key cannot touch the recovery key, nor either thief the panel.
@@ -63,7 +64,7 @@ class KeyLives:
         self._authors = {key_id: key_id for key_id in (*pins.by_key, *pins.by_recovery)}
         self._current: dict[bytes, bytes] = {}
         self._ended: set[bytes] = set()
-        self._parties: dict[bytes, set[bytes]] = {}
+        self._party: dict[bytes, bytes] = {}
         self._votes: dict[bytes, dict[bytes, bytes]] = {}
 
     # ------------------------------------------------------------------------------------------ who may speak
@@ -94,8 +95,8 @@ class KeyLives:
         return pin is not None and pin.role is Role.PARTY
 
     def enrolled_by(self, author: bytes, party: bytes) -> bool:
-        """Whether that party enrolled that node."""
-        return party in self._parties.get(author, ())
+        """Whether that party was the first to enrol that node: others that do so have no say over it."""
+        return self._party.get(author) == party
 
     # ------------------------------------------------------------------------------------------ what may be said
 
@@ -115,7 +116,7 @@ class KeyLives:
             node = self.author_of(content.key_id)
             if not (self.may_appear(content.key_id) and self.enrolled_by(node, author)):
                 raise KeyLifeError(
-                    "BAD_REVOCATION", "a party revokes the keys of nodes that it enrolled"
+                    "BAD_REVOCATION", "a party revokes the keys of nodes that it enrolled first"
                 )
 
     def _judge_enrolment(self, author: bytes, node: bytes) -> None:
@@ -125,10 +126,11 @@ class KeyLives:
             raise KeyLifeError("BAD_ENROLMENT", "the agreement pins that key as somebody else's")
         if self.author_of(node) != node:
             raise KeyLifeError("BAD_ENROLMENT", "that key is the later key of another author")
-        if self.may_appear(node) and not self.speaks(node):
+        if self.may_appear(node) and not self.is_live(node):
             raise KeyLifeError(
                 "BAD_ENROLMENT",
-                "that node's key was revoked: its party replaces it, or enrols the machine as another node",
+                "that node's first key has ended, and proves nothing more: its party gives it another, or enrols the "
+                "machine as another node",
             )
 
     def _judge_rotation(
@@ -145,8 +147,8 @@ class KeyLives:
         if message.HasField("author") and not self._may_replace(speaker, author):
             raise KeyLifeError(
                 "BAD_ROTATION",
-                "an author's lost key is replaced by its recovery key, a node's by the party that enrolled it, or by "
-                "members of the panel without a conflict",
+                "an author's lost key is replaced by its recovery key, a node's by the party that enrolled it first, "
+                "or by members of the panel without a conflict",
             )
         if self.may_appear(key_digest(message.new_key)):
             raise KeyLifeError("BAD_ROTATION", "the new key is in use, or was: draw a fresh one")
@@ -177,16 +179,14 @@ class KeyLives:
         return self._replace(author, new)
 
     def _enrol(self, node: bytes, party: bytes) -> Change:
-        parties = self._parties.setdefault(node, set())
-        named, fresh = party not in parties, node not in self._authors
-        parties.add(party)
+        fresh = node not in self._authors
+        self._party.setdefault(node, party)
         self._authors.setdefault(node, node)
 
         def undo() -> None:
-            if named:
-                parties.discard(party)
             if fresh:
                 self._authors.pop(node, None)
+                self._party.pop(node, None)
 
         return Change(node if fresh else None, (), undo)
 

@@ -195,7 +195,7 @@ def _rulable(agreement: Agreement) -> Iterator[Remark]:
             "MINORITY_QUORUM",
             "panel.quorum",
             f"{agreement.panel.quorum} of {len(agreement.panel.members)} is no majority: two halves of the panel can "
-            "rule against each other, and the newer ruling stands",
+            "rule against each other, and the newer ruling stands; and so few can give anybody's key away",
         )
     if not agreement.lift_requires_rulings:
         yield Remark(

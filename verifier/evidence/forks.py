@@ -6,6 +6,7 @@ The two headers prove it all the same, and prove it by themselves: neither log h
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -136,16 +137,18 @@ class _Reading:
         """Whether two of a chain's records are for one place."""
         return bool((np.diff(self.records.sequence[self.chains[chain]]) == 0).any())
 
+    @cached_property
+    def _openings(self) -> Mapping[bytes, list[int]]:
+        """The openings that a key signed, or is said to have, by its digest."""
+        found: dict[bytes, list[int]] = {}
+        for row in np.flatnonzero(self.records.kind == int(Kind.OPENING)).tolist():
+            found.setdefault(self.records.text("key_id", row), []).append(row)
+        return found
+
     def shown(self, key_id: bytes) -> VerifyingKey | None:
         """Return the key of that digest, if an opening here shows it."""
-        for chain, rows in self.chains.items():
-            if chain[1] != key_id:
-                continue
-            for row in rows[self.records.kind[rows] == int(Kind.OPENING)].tolist():
-                key = self._opened(row)
-                if key is not None and key.key_id == key_id:
-                    return key
-        return None
+        shown = (self._opened(row) for row in self._openings.get(key_id, []))
+        return next((key for key in shown if key is not None and key.key_id == key_id), None)
 
     def _opened(self, row: int) -> VerifyingKey | None:
         stored = self.statement(row).statement.stored

@@ -5,13 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from ledger.sequencer import Logged
+from ledger.folder import LedgerFolder
+from ledger.founding import found
+from ledger.fsck import examine
+from ledger.journal.sqlite import SqliteJournal
+from ledger.objects.directory import DirectoryStore
+from ledger.publisher import Publisher
+from ledger.sequencer import Logged, Sequencer
 from protos.stillwatch.statement.v1 import governance_pb2, identity_pb2
 from statements.author import Author, Statement
 from statements.enrolment import possession_digest
+from statements.record import Record, encode_record
 from statements.rotation import recovery
 from statements.signing import SigningKey
-from tests.unit.ledger.cast import Cast, Person
+from tests.unit.ledger.cast import ORIGIN, T0, Cast, Hours, Person, screened
 from tests.unit.ledger.test_key_lives import Desk, resume, rotated
 
 JUDGES = [SigningKey.generate() for _ in range(3)]
@@ -181,3 +188,35 @@ def test_a_key_that_never_spoke_is_replaced_and_never_will(cast: Cast, desk: Des
         given, cast.pins.digest, cast.draw, Author.opening(given, bytes(16), author=author)
     )
     assert desk.reasons(resume(heir, given)) == [""]
+
+
+def test_fsck_follows_recoveries_and_votes_and_names_what_was_not_to_be(tmp_path: Path) -> None:
+    folder = LedgerFolder.create(tmp_path / "log", ORIGIN)
+    cast = Cast(disclosure=_panel(), signer=folder.signer, ledger_key=folder.key)
+    journal = SqliteJournal(folder.private)
+    found(folder, journal, cast.text, Hours(), cast.draw.randbytes)
+    sequencer = Sequencer.open(journal, cast.keyring(), Hours())
+    second, given = SigningKey.generate(), SigningKey.generate()
+    judges = [cast.person(key) for key in JUDGES[:2]]
+    first = [cast.party.open(), cast.saviour.open(), *[judge.open() for judge in judges]]
+    said = [replaced(cast, cast.saviour, cast.party, second), resume(cast.party, second)]
+    thief = Person(second, cast.pins.digest, cast.draw, cast.party.place)
+    said += [replaced(cast, judge, cast.party, given) for judge in judges]
+    said += [resume(cast.party, given), cast.party.summary()]
+    (outcomes,) = sequencer.log([[screened(one) for one in [*first, *said]]])
+    assert all(isinstance(one, Logged) for one in outcomes)
+
+    def flaws(journal: SqliteJournal) -> list[str]:
+        publisher = Publisher(journal, DirectoryStore(folder.path), folder.signer)
+        publisher.open()
+        publisher.publish()
+        return [
+            flaw.reason for flaw in examine(DirectoryStore(folder.path), folder.path, None).flaws
+        ]
+
+    assert flaws(journal) == []
+    late = [thief.summary(), replaced(cast, cast.saviour, cast.party, SigningKey.generate())]
+    entries = [(encode_record(Record(one.header, one.signature, T0)), one.stored) for one in late]
+    journal.append(journal.size(), entries)
+    assert flaws(journal) == ["REVOKED_KEY"] * 2
+    journal.close()

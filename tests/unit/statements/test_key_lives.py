@@ -192,6 +192,16 @@ def test_a_party_replaces_the_key_of_its_node_which_stays_the_same_node(log: Log
     assert log.lives.speaks(of("node-1"))
 
 
+def test_a_rival_that_enrols_a_node_with_a_stolen_copy_of_its_key_has_no_say_over_it(
+    log: Log,
+) -> None:
+    log.say("birch", enrols("node-1"))
+    assert log.refused("birch", revokes("node-1")) == "BAD_REVOCATION"
+    assert log.refused("birch", replaces("node-1", "fresh")) == "BAD_ROTATION"
+    log.say("aster", replaces("node-1", "second"))
+    assert log.refused("birch", enrols("node-1")) == "BAD_ENROLMENT", "the copy proves nothing more"
+
+
 def test_what_a_thief_of_the_party_s_key_revoked_speaks_again_once_the_party_is_back(
     log: Log,
 ) -> None:

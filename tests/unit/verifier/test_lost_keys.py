@@ -252,6 +252,27 @@ def test_one_recovery_is_told_and_the_next_is_doubt_until_the_panel_has_ended_it
     assert other.conclusion is Conclusion.COMPLIANT
 
 
+def test_a_key_that_contradicted_itself_is_in_doubt_until_it_is_replaced(ruleset: Ruleset) -> None:
+    pause = play({}, minutes=6, after=4)
+    book, party = pause.book, pause.book.people[AURORA]
+    clone = replace(party)
+    book.say(AURORA, governance_pb2.Reply(finding="F", text="one"))
+    book.log(book.sign(clone, governance_pb2.Reply(finding="F", text="two")))
+    for _ in range(4):
+        book.minute({})
+    at = book.now_ms
+    recovered(book, SAVIOUR, AURORA)
+    for _ in range(8):
+        book.minute({})
+
+    def forks(period: tuple[int, int]) -> list[Severity]:
+        verdict = party_of(audit(book, period, ruleset), AURORA)
+        return [finding.severity for finding in found(verdict, "chain_fork")]
+
+    assert forks((at - MINUTE, at + MINUTE)) == [Severity.DOUBT]
+    assert forks((at + MINUTE, at + 4 * MINUTE)) == []
+
+
 def test_a_recovery_key_that_contradicts_itself_is_its_party_s_fork(ruleset: Ruleset) -> None:
     pause = play({}, minutes=6, after=4)
     book = pause.book

@@ -86,7 +86,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The range asked for is empty or inverted."""
     REASON_BAD_ENROLMENT: _Reason.ValueType  # 25
     """The enrolment's proof of possession or agreement does not fit, or its author
-    is no party, or that node's key has ended.
+    is no party, or that node's first key has ended.
     """
     REASON_BUSY: _Reason.ValueType  # 26
     """Too many requests; try again later."""
@@ -103,7 +103,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     agree, or may speak already or ever could.
     """
     REASON_BAD_REVOCATION: _Reason.ValueType  # 32
-    """The key is not that of a node which the author enrolled."""
+    """The key is not that of a node which the author was the first to enrol."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Reason is why a ledger refused something. Values are never reused."""
@@ -168,7 +168,7 @@ REASON_BAD_RANGE: Reason.ValueType  # 24
 """The range asked for is empty or inverted."""
 REASON_BAD_ENROLMENT: Reason.ValueType  # 25
 """The enrolment's proof of possession or agreement does not fit, or its author
-is no party, or that node's key has ended.
+is no party, or that node's first key has ended.
 """
 REASON_BUSY: Reason.ValueType  # 26
 """Too many requests; try again later."""
@@ -185,7 +185,7 @@ REASON_BAD_ROTATION: Reason.ValueType  # 31
 agree, or may speak already or ever could.
 """
 REASON_BAD_REVOCATION: Reason.ValueType  # 32
-"""The key is not that of a node which the author enrolled."""
+"""The key is not that of a node which the author was the first to enrol."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 @_typing.final

@@ -226,8 +226,8 @@ class Rotation(_message.Message):
 
     Said by the author itself, under the key that goes, it leaves `author` absent.
     Where that key is lost or stolen, somebody else says it and names the author:
-    the recovery key that the agreement pins for it, or, of a node, a party that
-    enrolled it. It takes effect at once. Said by an adjudicator it is a vote: it
+    the recovery key that the agreement pins for it, or, of a node, the party that
+    enrolled it first. It takes effect at once. Said by an adjudicator it is a vote: it
     takes effect with the newest votes of a quorum of the panel for one key, and
     ends the author's recovery key too.
     """
@@ -279,8 +279,9 @@ Global___Rotation: _TypeAlias = Rotation  # noqa: Y015
 
 @_typing.final
 class Revocation(_message.Message):
-    """Revocation ends the life of a node's key at the index at which it is logged.
-    The node's chips must be accounted for as before.
+    """Revocation ends the life of a node's key at the index at which it is logged. It
+    is said by the party that enrolled the node first. The node's chips must be
+    accounted for as before.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
