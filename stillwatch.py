@@ -35,7 +35,9 @@ COMMANDS = {
     ),
     "meter": Entry("verifier.agreement.meter_cli", "meter", "Log what a meter read.", "verifier"),
     "audit": Entry("verifier.cli", "audit", "Audit a pause from its logs.", "verifier"),
-    "verify": Entry("verifier.offline.cli", "verify", "Check bundles and single records offline."),
+    "verify": Entry(
+        "verifier.offline.cli", "verify", "Check bundles, records and verdicts handed over."
+    ),
     "sim": Entry("simulator.cli", "sim", "Look at workloads and strategies.", "sim"),
 }
 """Every command, in the order in which help lists them."""

@@ -17,7 +17,7 @@ from statements.ledger_client import LedgerClient
 from statements.log_trust import LogTrust
 from statements.pins import Role
 from statements.publication import publish
-from statements.reading_keys import pinned_as, read_reading_key, write_reading_key
+from statements.reading_keys import pinned_as, write_reading_key
 from statements.sealing import ReadingKey
 from statements.tls import ClientTls, tls_option
 from verifier.agreement.errors import AgreementError
@@ -28,6 +28,7 @@ from verifier.checks.interface import Span
 from verifier.duties import read_calendar
 from verifier.errors import VerifierError
 from verifier.evidence.gather import Evidence, gather
+from verifier.evidence.listed_readers import read_listed_readers
 from verifier.forks_cli import forks
 from verifier.instants import InstantError, parse_instant
 from verifier.mirror.errors import InconsistentLogError, MirrorError
@@ -328,21 +329,10 @@ def _period(text: str) -> Span:
 
 def _readers(agreement: Agreement, paths: tuple[Path, ...]) -> list[ReadingKey]:
     """Return the keys in files; one that the agreement lists as nobody's opens nothing, and is a mistake."""
-    listed = {
-        reader.key.key_id for one in agreement.pins.disclosures.classes for reader in one.readers
-    }
-    readers: list[ReadingKey] = []
-    for path in paths:
-        try:
-            key = read_reading_key(path)
-        except StatementError as error:
-            raise click.UsageError(f"{error} [{error.reason}]") from None
-        if key.public.key_id not in listed:
-            raise click.UsageError(
-                f"{path}: the agreement lists this key in no class of [disclosure]: it opens nothing"
-            )
-        readers.append(key)
-    return readers
+    try:
+        return read_listed_readers(agreement.pins, paths)
+    except (VerifierError, StatementError) as error:
+        raise click.UsageError(f"{error} [{error.reason}]") from None
 
 
 def _evidence(

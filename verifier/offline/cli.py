@@ -1,4 +1,8 @@
-"""``stillwatch verify``: check bundles and single records without a network, a log or more than the base install."""
+"""``stillwatch verify``: check what somebody hands over.
+
+Bundles and single records take no network, no log and no more than the base install; a verdict takes a log, and what
+audits take.
+"""
 
 import json
 import re
@@ -75,14 +79,15 @@ class _Verifications(click.Group):
 
 @click.group(cls=_Verifications)
 def verify() -> None:
-    """Check bundles and single records offline.
+    """Check bundles, single records and verdicts that somebody hands over.
 
-    Exit status: 0 verified, 1 refuted, 2 usage, 3 nothing refuted but something missing (bundles), 4 could not run.
+    Exit status: 0 verified, 1 refuted, 2 usage, 3 nothing refuted but something missing, 4 could not run.
 
     \b
     Example:
       stillwatch verify bundle part.bundle.tar --agreement-digest sha256:HEX
       stillwatch verify record --agreement agreement.toml --proof 12.tlog-proof --record 12.record
+      stillwatch verify report verdict.json --agreement agreement.toml --log mirror
     """
 
 
@@ -156,6 +161,77 @@ def record(
     raise SystemExit(1 if outcome.conclusion is Conclusion.REFUTED else 0)
 
 
+@verify.command()
+@click.argument("file", type=_FILE)
+@click.option("--agreement", "agreement_path", type=_FILE, required=True, help="The TOML file.")
+@click.option(
+    "--agreement-digest",
+    "digest",
+    metavar="sha256:HEX",
+    callback=_digest,
+    help="The agreement's digest, as you had it from elsewhere: another file is refused.",
+)
+@click.option(
+    "--log",
+    "place",
+    required=True,
+    metavar="URL_OR_PATH",
+    help="Where the log is served, a mirror of it, or a bundle of all of it.",
+)
+@click.option(
+    "--open-with",
+    "reader_paths",
+    type=_FILE,
+    multiple=True,
+    help="A reader's key, to open what is sealed to it; may be repeated.",
+)
+@_OUTPUT
+def report(
+    *,
+    file: Path,
+    agreement_path: Path,
+    digest: bytes | None,
+    place: str,
+    reader_paths: tuple[Path, ...],
+    output: str,
+) -> NoReturn:
+    """Verify a verdict of somebody else's: whether it follows, byte for byte, from the log that it names.
+
+    The log may have gone on since. Exits with 1 when it does not follow, and with 3 when that cannot be told from what
+    is here: the log ends before, other bodies can be read, or this version of the software is another.
+
+    \b
+    Example:
+      stillwatch verify report verdict.json --agreement agreement.toml --log mirror --open-with reader.key
+    """
+    verdict = _read(file, BODY_LIMIT)
+    agreement = _read(agreement_path, BODY_LIMIT)
+    _verify_named(agreement_path, agreement, digest)
+    try:
+        from verifier.report.beside_log import Beside  # noqa: PLC0415 - takes what audits take
+        from verifier.report.document import ReportError  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise _CouldNotRun(
+            f"`stillwatch verify report` needs {error.name}: pip install 'stillwatch[verifier]'"
+        ) from None
+    try:
+        outcome = Beside(agreement, place, reader_paths).verify(verdict)
+    except ReportError as error:
+        outcome = Outcome(refuted=[Remark(error.reason, str(error))])
+    except (StatementError, TlogError, VerifierError) as error:
+        raise _CouldNotRun(f"{error} [{error.reason}]: nothing is concluded") from error
+    outcome.subject = str(file)
+    if digest is None:
+        outcome.beyond.append(
+            Remark(
+                "AGREEMENT_NOT_NAMED",
+                "whether this is the agreement that you mean: name its digest",
+            )
+        )
+    _show(outcome, output)
+    raise SystemExit(exit_status(outcome.conclusion))
+
+
 def _verified(data: bytes, digest: bytes) -> Outcome:
     """Verify a bundle's bytes; whoever watches on a terminal sees how far it is."""
     decoded = decode_offline_bundle(data)
@@ -168,7 +244,7 @@ def _verified(data: bytes, digest: bytes) -> Outcome:
 
 
 def exit_status(conclusion: Conclusion) -> int:
-    """Return the exit status of a bundle's verification: never 0 on incomplete evidence."""
+    """Return the exit status of a verification: never 0 on incomplete evidence."""
     return _EXITS[conclusion]
 
 

@@ -133,3 +133,13 @@ def test_what_needs_an_extra_is_seen_to_need_it(command: str) -> None:
     done = without_extras(command, "--help")
     assert done.returncode == 1
     assert "pip install 'stillwatch[" in done.stderr
+
+
+def test_a_verdict_takes_what_audits_take_and_says_so(handed: tuple[Path, str]) -> None:
+    folder, _ = handed
+    agreement, verdict = str(folder / "agreement.toml"), str(folder / "bundle.tar")
+    done = without_extras(
+        "verify", "report", verdict, "--agreement", agreement, "--log", str(folder / "log")
+    )
+    assert done.returncode == 4
+    assert "pip install 'stillwatch[verifier]'" in done.stderr
