@@ -22,8 +22,6 @@ def judge(one: Screened, chains: Chains, keyring: Keyring) -> Refusal | int | No
 
     The record at a returned index may hold another statement: whoever calls compares, and :func:`taken` words it.
     """
-    if _goes_on(one, chains, keyring):
-        return None
     refusal = _refuse_speaker(one, keyring)
     if refusal is not None:
         return refusal
@@ -67,25 +65,6 @@ def _ended(one: Screened) -> Refusal:
         "REVOKED_KEY",
         f"key {one.header.key_id.hex()} was replaced or revoked: speak with the key that follows it; where none does, "
         "a node's party or a recovery key lets its author go on under a fresh one (stillwatch agent recover)",
-    )
-
-
-def _goes_on(one: Screened, chains: Chains, keyring: Keyring) -> bool:
-    """Return whether a statement that says nothing of keys or time is plainly the next of its chain.
-
-    Nearly all are, and none of the rules below has anything against such a one.
-    """
-    header = one.header
-    if one.content is not None:
-        return False
-    chain = chains.epoch(header.author, header.epoch)
-    return (
-        chain is not None
-        and chain.head == header.previous
-        and len(chain.indices) == header.sequence
-        and chain.key_id == header.key_id
-        and keyring.is_live(header.key_id)
-        and keyring.author_of(header.key_id) == header.author
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from statements.header import Header
+from statements.header import SEQUENCE, SPEAKER, Header, decode_header, encode_header
 
 
 @dataclass(slots=True)
@@ -23,6 +23,11 @@ class Epoch:
     head: bytes
     key_id: bytes
     proof: int | None = None
+
+    def back(self, head: bytes) -> None:
+        """Take the newest statement back; ``head`` is the id of the one before."""
+        self.indices.pop()
+        self.head = head
 
     def holds(self, header: Header) -> bool:
         """Whether some statement holds a header's place."""
@@ -44,21 +49,34 @@ class Chains:
 
     def __init__(self) -> None:
         self._authors: dict[bytes, dict[bytes, Epoch]] = {}
+        self._going: dict[bytes, Epoch] = {}
 
     def epoch(self, author: bytes, epoch: bytes) -> Epoch | None:
         """Return an epoch, ``None`` when nothing of it is logged."""
         epochs = self._authors.get(author)
         return None if epochs is None else epochs.get(epoch)
 
-    def claimed(self, headers: Iterable[Header]) -> Iterator[int]:
+    def going(self, header: bytes) -> Epoch | None:
+        """Return the epoch that a header speaks in, if one of its kind, key and author did before: see :meth:`goes`."""
+        return self._going.get(header[SPEAKER])
+
+    def goes(self, header: bytes, author: bytes, epoch: bytes) -> None:
+        """Remember, until :meth:`pop`, that statements such as this one do nothing but go on in their epoch."""
+        self._going[header[SPEAKER]] = self._authors[author][epoch]
+
+    def claimed(self, headers: Iterable[bytes]) -> Iterator[int]:
         """Yield the indices of records that hold places which these headers claim again, and those of proofs there."""
-        nothing: dict[bytes, Epoch] = {}
         for header in headers:
-            chain = self._authors.get(header.author, nothing).get(header.epoch)
-            if chain is not None and header.sequence < len(chain.indices):
-                yield chain.indices[header.sequence]
-                if chain.proof is not None:
-                    yield chain.proof
+            chain = self.going(header)
+            if chain is None:
+                decoded = decode_header(header)
+                chain = self.epoch(decoded.author, decoded.epoch)
+            if chain is not None:
+                sequence = int.from_bytes(header[SEQUENCE], "little")
+                if sequence < len(chain.indices):
+                    yield chain.indices[sequence]
+                    if chain.proof is not None:
+                        yield chain.proof
 
     def heads(self, author: bytes, most: int) -> list[Head]:
         """Return the heads of the epochs that an author opened last, at most so many, oldest first."""
@@ -89,7 +107,7 @@ class Chains:
         """Take the newest statement of an epoch back."""
         epochs = self._authors[header.author]
         chain = epochs[header.epoch]
-        chain.indices.pop()
-        chain.head = header.previous
+        chain.back(header.previous)
+        self._going.pop(encode_header(header)[SPEAKER], None)
         if not chain.indices:
             del epochs[header.epoch]

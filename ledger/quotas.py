@@ -12,7 +12,6 @@ from typing import Self
 from ledger.buckets import Buckets
 from ledger.limits import Limits
 from ledger.refusal import Refusal
-from ledger.screening import Screened
 from statements.kinds import Kind
 
 
@@ -33,12 +32,10 @@ class Quotas:
             Buckets(limits.party_enrolments, limits.party_enrolments_per_s, monotonic),
         )
 
-    def refuse(self, one: Screened) -> Refusal | None:
-        """Return why an author has to wait, or ``None`` once the statement is charged to it."""
-        author = one.header.author
-        if one.header.kind == Kind.ENROLMENT and not self.enrolments.take(author, 1):
+    def refuse(self, author: bytes, stored: int, kind: Kind | None = None) -> Refusal | None:
+        """Return why an author has to wait; ``None`` once a statement with such a body is charged to it."""
+        if kind is Kind.ENROLMENT and not self.enrolments.take(author, 1):
             return _wait("enrolments")
-        stored = len(one.statement.stored)
         if stored and not self.stored.take(author, stored):
             return _wait("bytes")
         return None if self.statements.take(author, 1) else _wait("statements")

@@ -4,6 +4,7 @@ Runs on several threads at once; it reads the set of keys and changes nothing.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from google.protobuf.message import Message
@@ -36,13 +37,32 @@ KnownKeys = Callable[[bytes], VerifyingKey | None]
 """Returns the key of that digest, when the ledger has logged it."""
 
 
-class Screened(NamedTuple):
-    """A statement whose form, body and signature are good. ``content`` is parsed for public kinds only."""
+@dataclass(slots=True)
+class Screened:
+    """A statement whose form, body and signature are good. Nobody changes one.
+
+    Most are logged by their bytes alone: header and content are parsed when somebody asks.
+    """
 
     statement: Statement
     id: bytes
-    header: Header
-    content: Message | None
+    _header: Header | None = field(default=None, compare=False, repr=False)
+    _content: Message | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def header(self) -> Header:
+        """The header, parsed."""
+        if self._header is None:
+            self._header = decode_header(self.statement.header)
+        return self._header
+
+    @property
+    def content(self) -> Message | None:
+        """What a statement of a public kind says; ``None`` of another kind."""
+        kind = Kind(self.header.kind)
+        if self._content is None and kind not in SEALABLE:
+            self._content = parse_content(kind, decode_body(self.statement.stored))
+        return self._content
 
 
 class _Formed(NamedTuple):
@@ -137,7 +157,7 @@ def _form(statement: Statement, header: Header, held: bool, disclosures: Disclos
     stored = statement.stored
     try:
         verify_stored(stored, header.stored_digest)
-        content = content_of(kind, stored)
+        content = None if kind in SEALABLE else parse_content(kind, decode_body(stored))
         if isinstance(content, identity_pb2.ContentKey):
             verify_content_key(content, disclosures)
     except BodyError as error:
@@ -145,11 +165,6 @@ def _form(statement: Statement, header: Header, held: bool, disclosures: Disclos
     if header.disclosure == PUBLIC and header.body_digest != header.stored_digest:
         raise Refused("BODY_MISMATCH", "a public body is stored as it is: both digests are one")
     return _Formed(statement, header, content)
-
-
-def content_of(kind: Kind, stored: bytes) -> Message | None:
-    """Return what a body of a public kind says, ``None`` of another; raises :class:`BodyError`."""
-    return None if kind in SEALABLE else parse_content(kind, decode_body(stored))
 
 
 def _key_of(one: _Formed, known: KnownKeys, shown: dict[bytes, VerifyingKey]) -> VerifyingKey:

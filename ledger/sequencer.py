@@ -23,8 +23,9 @@ from ledger.screening import Screened
 from statements.author import NOTHING, Author, Seen, Statement
 from statements.body import SALT_LENGTH
 from statements.clock import Clock
-from statements.header import HEADER_LENGTH, Header, decode_header
-from statements.record import Record, decode_record, encode_record
+from statements.header import AUTHOR, HEADER_LENGTH, PREVIOUS, SEQUENCE, Header, decode_header
+from statements.kinds import Kind
+from statements.record import Record, decode_record, encode_time, join_record
 from statements.signing import SigningKey, statement_id
 
 Draw = Callable[[int], bytes]
@@ -48,9 +49,10 @@ Outcome = Logged | Refusal
 
 @dataclass(slots=True)
 class _Group:
-    """What a group adds; ``undo`` takes it out of memory again, last first. ``old`` are leaves logged before."""
+    """What a group adds, at what time; ``undo`` takes it out of memory again. ``old`` are leaves logged before."""
 
     first: int
+    time: bytes
     old: Mapping[int, Leaf]
     entries: list[Entry] = field(default_factory=list)
     undo: list[Undo] = field(default_factory=list)
@@ -115,9 +117,10 @@ class Sequencer:
         """
         if self._doubtful:
             self.catch_up()
-        group = _Group(self.size, self._logged_before(one for batch in batches for one in batch))
         now_ms = self.now_ms()
-        answers = [self._admit(batch, group, now_ms) for batch in batches]
+        old = self._logged_before(one for batch in batches for one in batch)
+        group = _Group(self.size, encode_time(now_ms), old)
+        answers = [self._admit(batch, group) for batch in batches]
         self._commit(group, now_ms)
         return [
             [_receipt(one, group) if isinstance(one, int) else one for one in batch]
@@ -138,34 +141,60 @@ class Sequencer:
             else Author(key, key.key_id, head.epoch, head.sequence + 1, head.statement_id)
         )
         said, _ = author.say(message, now_ms, now_ms, salt=draw(SALT_LENGTH), seen=seen)
-        group = _Group(self.size, {})
-        one = Screened(said, said.id, decode_header(said.header), message)
-        held = self._stage(one, group, now_ms)
+        group = _Group(self.size, encode_time(now_ms), {})
+        held = self._stage(Screened(said, said.id), group)
         self._commit(group, now_ms)
         return _receipt(held, group)
 
-    def _admit(
-        self, batch: Sequence[Screened | Refusal], group: _Group, now_ms: int
-    ) -> list[int | Refusal]:
+    def _admit(self, batch: Sequence[Screened | Refusal], group: _Group) -> list[int | Refusal]:
         answers: list[int | Refusal] = []
         before: int | None = None
         for one in batch:
-            answer = (
-                one if isinstance(one, Refusal) else self._admit_one(one, group, now_ms, before)
-            )
+            if isinstance(one, Refusal):
+                answer: int | Refusal = one
+            else:
+                index = self._go_on(one, group)
+                answer = self._admit_one(one, group, before) if index is None else index
             before = None
             if isinstance(answer, int) and answer < group.first:
                 before = answer
             answers.append(answer)
         return answers
 
-    def _admit_one(
-        self, one: Screened, group: _Group, now_ms: int, before: int | None
-    ) -> int | Refusal:
+    def _go_on(self, one: Screened, group: _Group) -> int | None:
+        """Log a statement that does nothing but go on in its epoch, as nearly all do; ``None`` leaves it to the rules.
+
+        Kind, author, key and epoch are those of one before it that the rules let pass; so what is left of them is
+        whether it is the next, after the right one, by a key that still lives.
+        """
+        header = one.statement.header
+        chain = self._chains.going(header)
+        if (
+            chain is None
+            or header[PREVIOUS] != chain.head
+            or int.from_bytes(header[SEQUENCE], "little") != len(chain.indices)
+            or not self.keyring.is_live(chain.key_id)
+            or self._over_quota(header[AUTHOR], one.statement)
+        ):
+            return None
+        index = self._enter(one.statement, group)
+        group.undo.append(partial(chain.back, chain.head))
+        chain.indices.append(index)
+        chain.head = one.id
+        return index
+
+    def _over_quota(
+        self, author: bytes, statement: Statement, kind: Kind | None = None
+    ) -> Refusal | None:
+        if self._quotas is None:
+            return None
+        return self._quotas.refuse(author, len(statement.stored), kind)
+
+    def _admit_one(self, one: Screened, group: _Group, before: int | None) -> int | Refusal:
         verdict = judge(one, self._chains, self.keyring)
         if verdict is None:
-            over = None if self._quotas is None else self._quotas.refuse(one)
-            return self._stage(one, group, now_ms) if over is None else over
+            over = self._over_quota(one.header.author, one.statement, Kind(one.header.kind))
+            return self._stage(one, group) if over is None else over
         if isinstance(verdict, Refusal):
             return verdict
         chain = self._chains.epoch(one.header.author, one.header.epoch)
@@ -173,30 +202,32 @@ class Sequencer:
             if place is not None and _leaf(place, group)[0][_HEADER_AT] == one.statement.header:
                 return place
         if self.keyring.is_live(one.header.key_id) and proves(one, verdict, before, self._chains):
-            return self._stage_proof(one, group, now_ms)
+            return self._stage_proof(one, group)
         return taken(one, self._chains, self.keyring)
 
-    def _stage_proof(self, one: Screened, group: _Group, now_ms: int) -> int:
+    def _stage_proof(self, one: Screened, group: _Group) -> int:
         """Log a second statement for a place: it proves what it proves, and does nothing else."""
-        index = self._enter(one.statement, group, now_ms)
+        index = self._enter(one.statement, group)
         self._chains.contest(one.header, index)
         group.undo.append(partial(self._chains.uncontest, one.header))
         return index
 
     @staticmethod
-    def _enter(statement: Statement, group: _Group, now_ms: int) -> int:
-        record = encode_record(Record(statement.header, statement.signature, now_ms))
+    def _enter(statement: Statement, group: _Group) -> int:
+        record = join_record(statement.header, statement.signature, group.time)
         group.entries.append((record, statement.stored or None))
         return group.first + len(group.entries) - 1
 
-    def _stage(self, one: Screened, group: _Group, now_ms: int) -> int:
-        index = self._enter(one.statement, group, now_ms)
+    def _stage(self, one: Screened, group: _Group) -> int:
+        index = self._enter(one.statement, group)
         self._chains.push(one.header, index, one.id)
         group.undo.append(partial(self._chains.pop, one.header))
-        if one.content is not None:
-            undo = self.keyring.heed(one.header, one.content)
-            if undo is not None:
-                group.undo.append(undo)
+        if one.content is None:
+            self._chains.goes(one.statement.header, one.header.author, one.header.epoch)
+            return index
+        undo = self.keyring.heed(one.header, one.content)
+        if undo is not None:
+            group.undo.append(undo)
         return index
 
     def _commit(self, group: _Group, now_ms: int) -> None:
@@ -215,7 +246,9 @@ class Sequencer:
     def _logged_before(self, statements: Iterable[Screened | Refusal]) -> dict[int, Leaf]:
         """Return the leaves that hold places which statements claim again."""
         claimed = sorted(
-            self._chains.claimed(one.header for one in statements if isinstance(one, Screened))
+            self._chains.claimed(
+                one.statement.header for one in statements if isinstance(one, Screened)
+            )
         )
         found: dict[int, Leaf] = {}
         while claimed:

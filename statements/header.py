@@ -53,6 +53,16 @@ TEMPLATE = tuple(
 """The constant bytes of every header, with their offsets."""
 
 
+SPEAKER = slice(0, 91)
+"""Where a header says what kind of statement it is, of which author, by which key, in which epoch."""
+AUTHOR = slice(7, 39)
+"""Where its author is."""
+SEQUENCE = slice(92, 100)
+"""Where its sequence is, little-endian."""
+PREVIOUS = slice(102, 134)
+"""Where the id of the statement before it is."""
+
+
 class Header(NamedTuple):
     """What is signed and logged. Digests and ids are 32 bytes, the epoch 16, times Unix milliseconds."""
 

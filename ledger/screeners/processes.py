@@ -16,10 +16,8 @@ from ledger.processes.child import Child
 from ledger.refusal import Refusal
 from ledger.screeners.interface import Request
 from ledger.screeners.questions import Answer, Question, decode_answer, encode_question
-from ledger.screening import Parts, Screened, content_of, parts_of
+from ledger.screening import Parts, Screened, parts_of
 from statements.author import Statement
-from statements.header import decode_header
-from statements.kinds import Kind
 from statements.signing import VerifyingKey
 
 _DEEP: Final = 2
@@ -134,7 +132,4 @@ def _composed(parts: list[Parts], answer: Answer) -> Iterator[Screened | Refusal
         if refusal is not None:
             yield refusal
             continue
-        decoded = decode_header(header)
-        content = None if stored is None else content_of(Kind(decoded.kind), stored)
-        statement = Statement(header, signature, stored or b"")
-        yield Screened(statement, answer.ids[at], decoded, content)
+        yield Screened(Statement(header, signature, stored or b""), answer.ids[at])

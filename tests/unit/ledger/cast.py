@@ -24,10 +24,7 @@ from protos.stillwatch.statement.v1 import (
     summary_pb2,
 )
 from statements.author import NOTHING, Author, Statement
-from statements.body import decode_body
 from statements.enrolment import possession_digest
-from statements.header import decode_header
-from statements.kinds import SEALABLE, Kind, parse_content
 from statements.pins import Pins, read_pins
 from statements.record import RECORD_LENGTH
 from statements.sealing import ContentKey
@@ -215,11 +212,7 @@ def triple(statement: Statement) -> tuple[bytes, bytes, bytes | None]:
 
 def screened(statement: Statement) -> Screened:
     """Return a statement as screening lets it through."""
-    header = decode_header(statement.header)
-    content = None
-    if Kind(header.kind) not in SEALABLE:
-        content = parse_content(Kind(header.kind), decode_body(statement.stored))
-    return Screened(statement, statement.id, header, content)
+    return Screened(statement, statement.id)
 
 
 def entries(count: int, size: int = 50, seed: int = 7) -> list[Entry]:

@@ -136,6 +136,7 @@ from ledger.folder import LedgerFolder
 with LedgerFolder.open(Path({str(folder)!r})).held({LOCK!r}):
     print("held", flush=True)
     time.sleep(1)
+    print("let go", flush=True)
 """
     first = subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE)
     assert first.stdout is not None
@@ -143,7 +144,9 @@ with LedgerFolder.open(Path({str(folder)!r})).held({LOCK!r}):
         assert first.stdout.readline() == b"held\n"
 
         async def scene(publishing: Publishing) -> None:
-            assert first.poll() is not None
+            assert first.stdout is not None
+            os.set_blocking(first.stdout.fileno(), False)
+            assert first.stdout.readline() == b"let go\n"
             assert publishing.published is not None
 
         play(folder, scene)

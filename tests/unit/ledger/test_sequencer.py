@@ -1,6 +1,9 @@
 """The one writer of a log: places, and answers for what is durable alone."""
 
+import random
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,10 +13,11 @@ from ledger.errors import ForkError, JournalError
 from ledger.journal.interface import Entry
 from ledger.journal.sqlite import SqliteJournal
 from ledger.refusal import Refusal
-from ledger.sequencer import Logged, Outcome, Sequencer
-from protos.stillwatch.statement.v1 import governance_pb2, log_pb2
+from ledger.screening import Screened
+from ledger.sequencer import Logged, Outcome, Sequencer, _Group
+from protos.stillwatch.statement.v1 import governance_pb2, identity_pb2, log_pb2
 from statements.author import Statement
-from statements.header import decode_header
+from statements.header import decode_header, encode_header
 from statements.kinds import Kind
 from statements.record import decode_record
 from tests.unit.ledger.cast import MINUTE, T0, Cast, FailingJournal, Hours, Person, screened
@@ -30,7 +34,7 @@ class Log:
         self.sequencer = Sequencer.open(self.journal, self.cast.keyring(), self.hours)
 
     def send(self, *said: tuple[Person, Statement]) -> list[Outcome]:
-        (outcomes,) = self.sequencer.log([[screened(one) for person, one in said]])
+        (outcomes,) = self.sequencer.log([[screened(one) for _, one in said]])
         return outcomes
 
     def party(self, *said: Statement) -> list[Outcome]:
@@ -259,3 +263,77 @@ def test_in_any_order_with_any_failures_each_statement_is_logged_once_where_ackn
     for header, index in acknowledged.items():
         assert headers[index] == header
     log.journal.close()
+
+
+class ByTheRules(Sequencer):
+    """A sequencer without the short way: every statement is judged by every rule."""
+
+    def _go_on(self, one: Screened, group: _Group) -> int | None:
+        return None
+
+
+def play(cast: Cast, draw: random.Random) -> list[list[Statement]]:
+    """Return batches of two nodes and their party: what is next, again, ahead, forked, of others, after the end."""
+    enrolling, nodes = cast.enrolled(2)
+    batches = [[*enrolling, *(node.open() for node in nodes)]]
+    said: list[Statement] = list(batches[0])
+    for _ in range(12):
+        batch: list[Statement] = []
+        for _ in range(draw.randrange(1, 6)):
+            node = draw.choice(nodes)
+            what = draw.choice(["next", "next", "next", "again", "gap", "changed", "end", "open"])
+            if what == "next":
+                batch += node.summaries(draw.randrange(1, 3))
+            elif what == "again":
+                batch.append(draw.choice(said))
+            elif what == "gap":
+                node.summary()
+                batch.append(node.summary())
+            elif what == "open":
+                batch.append(node.open())
+            elif what == "end":
+                batch.append(cast.party.say(identity_pb2.Revocation(key_id=node.key.key_id)))
+            else:
+                one = draw.choice(said)
+                header = decode_header(one.header)
+                change = draw.choice(
+                    [
+                        header._replace(previous=draw.randbytes(32)),
+                        header._replace(sequence=draw.randrange(6)),
+                        header._replace(author=cast.party_key.key_id),
+                        header._replace(key_id=nodes[0].key.key_id),
+                        header._replace(epoch=draw.randbytes(16)),
+                        header._replace(end_ms=header.end_ms + 1),
+                    ]
+                )
+                batch.append(one._replace(header=encode_header(change)))
+        said += batch
+        batches.append(batch)
+    return batches
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_the_short_way_gives_no_other_answer_than_the_rules(
+    cast: Cast, tmp_path: Path, seed: int
+) -> None:
+    draw = random.Random(seed)
+    batches = play(cast, draw)
+    found: list[list[list[Outcome]]] = []
+    for kind in (Sequencer, ByTheRules):
+        (tmp_path / kind.__name__).mkdir()
+        journal = FailingJournal(tmp_path / kind.__name__)
+        sequencer = kind.open(journal, cast.keyring(), Hours())
+        outcomes: list[list[Outcome]] = []
+        for at, batch in enumerate(batches):
+            group = [[screened(one) for one in batch]]
+            if at % 3 == 2:  # the group fails once, and what it changed is taken back
+                journal.failures = ["before"]
+                with suppress(JournalError):
+                    sequencer.log(group)
+                journal.failures = []
+            outcomes += sequencer.log(group)
+        found.append(outcomes)
+        journal.close()
+    assert found[0] == found[1]
+    assert any(isinstance(one, Logged) for batch in found[0][1:] for one in batch)
+    assert any(isinstance(one, Refusal) for batch in found[0][1:] for one in batch)
