@@ -24,8 +24,7 @@ from verifier.mirror.errors import MirrorError
 from verifier.mirror.files import BODIES_LIMIT, BUNDLE_LIMIT, ENTRIES, read_aligned
 from verifier.mirror.shelf import Shelf
 from verifier.mirror.source import Source
-from verifier.rows.hashing import hash_rows
-from verifier.rows.rows import ABSENT, Bools
+from verifier.rows.rows import ABSENT, Bools, Rows
 
 SMALL: Final = 16 << 20
 """Bytes of a bundle of bodies that each thread may hold at once; larger ones are held one after the other."""
@@ -145,20 +144,21 @@ class Fetching:
 
 def _verified(data: bytes, tile: Tile, hashes: bytes, where: str) -> Places:
     """Return where entries lie in a bundle, or in the full one that it has become, once they have their hashes."""
-    start, length = first_places(entry_places, data, tile.width, where)
-    if hash_rows(data, start, length, b"\x00") != hashes:
+    places = first_places(entry_places, data, tile.width, where)
+    if Rows[bytes].lying([(data, places)]).digests(b"\x00") != hashes:
         raise MirrorError("WRONG_ENTRIES", f"{where} does not hold the entries that were signed")
-    return start, length
+    return places
 
 
 def _judged(data: bytes, width: int, digests: bytes, where: str) -> _Bodies:
-    start, length = first_places(body_places, data, width, where)
-    there: Bools = length != ABSENT
-    found = np.frombuffer(hash_rows(data, start[there], length[there]), np.uint8)
+    places = first_places(body_places, data, width, where)
+    rows = Rows[bytes | None].lying([(data, places)])
+    there = rows.held
+    found = np.frombuffer(rows.take(there).digests(), np.uint8)
     wanted = np.frombuffer(digests, np.uint8).reshape(-1, HASH_LENGTH)[:width]
     good = np.zeros(width, dtype=np.bool_)
     good[there] = (found.reshape(-1, HASH_LENGTH) == wanted[there]).all(axis=1)
-    return _Bodies(data, (start, length), good)
+    return _Bodies(data, places, good)
 
 
 def _spans(places: Places) -> list[tuple[int, int]]:

@@ -199,8 +199,9 @@ def build_levels(entries: Sequence[bytes]) -> tuple[Digests, ...]:
     levels = [Digests(Rows.of(entries).digests(b"\x00"))]
     while len(levels[-1]) > 1:
         pairs = len(levels[-1]) // 2
-        pair = np.full(pairs, 2 * HASH_LENGTH, dtype=np.int64)
-        levels.append(Digests(hash_rows(levels[-1].data, np.cumsum(pair) - pair, pair, b"\x01")))
+        whole, pair = np.zeros(pairs, np.int64), np.full(pairs, 2 * HASH_LENGTH, np.int64)
+        start = np.arange(pairs) * (2 * HASH_LENGTH)
+        levels.append(Digests(hash_rows((levels[-1].data,), whole, start, pair, b"\x01")))
     return tuple(levels)
 
 

@@ -5,12 +5,12 @@ Nothing needs it: without it rows are hashed with :mod:`hashlib`, and slower.
 """
 
 import ctypes
-import ctypes.util
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SOURCE: Final = Path(__file__).with_name("native.c")
-BUILT: Final = SOURCE.with_name("libnative.so")
+BUILT: Final = SOURCE.with_name(
+    f"libnative-{hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:12]}.so"
+)
+"""Named by its source: what was built of another is not loaded."""
 _FUNCTIONS: Final = ("SHA256_Init", "SHA256_Update", "SHA256_Final")
-_KNOWN: Final = bytes.fromhex("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
-"""SHA-256 of ``abc`` (FIPS 180-4)."""
+_OUTSIDE: Final = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,8 @@ class Native:
 
     def hash_rows(
         self,
-        data: bytes,
+        buffers: Sequence[bytes],
+        buffer: "NDArray[np.int64]",
         start: "NDArray[np.int64]",
         length: "NDArray[np.int64]",
         prefix: bytes,
@@ -43,8 +46,10 @@ class Native:
         """Return the digests of rows, end to end; see :func:`verifier.rows.hashing.hash_rows`."""
         digests = ctypes.create_string_buffer(32 * len(start))
         status = self._loop(
-            data,
-            len(data),
+            (ctypes.c_char_p * len(buffers))(*buffers),
+            (ctypes.c_int64 * len(buffers))(*map(len, buffers)),
+            len(buffers),
+            buffer.ctypes.data,
             start.ctypes.data,
             length.ctypes.data,
             len(start),
@@ -53,8 +58,10 @@ class Native:
             digests,
             *self._functions,
         )
+        if status == _OUTSIDE:
+            raise ValueError("a row does not lie in its buffer")
         if status:
-            raise ValueError(f"the rows cannot be hashed: {status}")
+            raise RuntimeError("libcrypto refuses to hash")
         return digests.raw
 
 
@@ -69,13 +76,9 @@ def load() -> Native | None:
         return None
     number, place = ctypes.c_int64, ctypes.c_void_p
     loop.argtypes = [
-        ctypes.c_char_p,
-        number,
-        place,
-        place,
-        number,
-        ctypes.c_char_p,
-        number,
+        *(place, place, number),
+        *(place, place, place, number),
+        *(ctypes.c_char_p, number),
         place,
         *(place for _ in _FUNCTIONS),
     ]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from verifier.rows.hashing import DIGEST_LENGTH, hash_rows
+from verifier.rows.hashing import hash_rows
 
 Int64 = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -148,20 +148,7 @@ class Rows(Sequence[_T], Generic[_T]):
 
     def digests(self, prefix: bytes = b"") -> bytes:
         """Return the SHA-256 of ``prefix`` and each row, end to end; all of the rows must be there."""
-        parts: list[bytes] = []
-        places: list[Int64] = []
-        for data, rows in self._by_buffer():
-            parts.append(hash_rows(data, self.start[rows], self.length[rows], prefix))
-            places.append(rows)
-        if len(parts) == 1:
-            return parts[0]
-        joined = b"".join(parts)
-        order = np.concatenate([np.zeros(0, np.int64), *places])
-        if (order[1:] > order[:-1]).all():
-            return joined
-        found = np.empty((len(self), DIGEST_LENGTH), dtype=np.uint8)
-        found[order] = np.frombuffer(joined, np.uint8).reshape(-1, DIGEST_LENGTH)
-        return found.tobytes()
+        return hash_rows(self.buffers, self.buffer, self.start, self.length, prefix)
 
     def stack(self) -> "Stack":
         """Return rows of one length as a matrix; raises :class:`ValueError` when they have several, or are absent."""

@@ -76,11 +76,13 @@ def read_none_in_bulk(bodies: Bodies) -> tuple[list[Piece], Int64]:
     return [], np.arange(len(bodies.stored))
 
 
-def hash_rows(data: bytes, start: Int64, length: Int64, prefix: bytes) -> bytes:
+def hash_rows(
+    buffers: Sequence[bytes], buffer: Int64, start: Int64, length: Int64, prefix: bytes
+) -> bytes:
     """Hash rows one by one."""
     digests = b""
-    for at, count in zip(start.tolist(), length.tolist(), strict=True):
-        digests += hashlib.sha256(prefix + data[at : at + count]).digest()
+    for which, at, count in zip(buffer.tolist(), start.tolist(), length.tolist(), strict=True):
+        digests += hashlib.sha256(prefix + buffers[which][at : at + count]).digest()
     return digests
 
 

@@ -11,49 +11,67 @@ from hypothesis import strategies as st
 
 from verifier.rows import hashing, native
 
+Place = tuple[int, int, int]
+
 
 @st.composite
-def placed(draw: st.DrawFn) -> tuple[bytes, list[tuple[int, int]]]:
-    data = draw(st.binary(max_size=400))
-    places = st.integers(0, len(data)).flatmap(
-        lambda start: st.tuples(st.just(start), st.integers(0, len(data) - start))
-    )
-    return data, draw(st.lists(places, max_size=12))
+def placed(draw: st.DrawFn) -> tuple[list[bytes], list[Place]]:
+    buffers = draw(st.lists(st.binary(max_size=200), min_size=1, max_size=4))
+    places: list[Place] = []
+    for _ in range(draw(st.integers(0, 12))):
+        which = draw(st.integers(0, len(buffers) - 1))
+        start = draw(st.integers(0, len(buffers[which])))
+        places.append((which, start, draw(st.integers(0, len(buffers[which]) - start))))
+    return buffers, places
 
 
-def _columns(places: list[tuple[int, int]]) -> tuple[hashing.Int64, hashing.Int64]:
-    table = np.array(places, dtype=np.int64).reshape(-1, 2)
-    return table[:, 0], table[:, 1]
+def _columns(places: list[Place]) -> tuple[hashing.Int64, hashing.Int64, hashing.Int64]:
+    table = np.array(places, dtype=np.int64).reshape(-1, 3).T.copy()
+    return table[0], table[1], table[2]
 
 
 @given(placed(), st.binary(max_size=130))
 def test_every_way_of_hashing_gives_what_hashlib_gives(
-    rows: tuple[bytes, list[tuple[int, int]]], prefix: bytes
+    rows: tuple[list[bytes], list[Place]], prefix: bytes
 ) -> None:
-    data, places = rows
-    wanted = [
-        hashlib.sha256(prefix + data[start : start + length]).digest() for start, length in places
-    ]
-    assert hashing.hash_rows(data, *_columns(places), prefix) == b"".join(wanted)
-    start, length = (np.ascontiguousarray(column) for column in _columns(places))
+    buffers, places = rows
+    wanted = b"".join(
+        hashlib.sha256(prefix + buffers[which][start : start + length]).digest()
+        for which, start, length in places
+    )
+    assert hashing.hash_rows(buffers, *_columns(places), prefix) == wanted
     for name, way in hashing.BACKENDS.items():
-        assert way(data, start, length, prefix) == b"".join(wanted), name
+        assert way(buffers, *_columns(places), prefix) == wanted, name
 
 
+@pytest.mark.parametrize("name", ["hashlib", "libcrypto"])
 @pytest.mark.parametrize(
-    "place", [(0, 5), (5, 0), (-1, 1), (0, -1), (2**62, 2**62), (4, 1), (1, 2**63 - 1)]
+    "place",
+    [
+        *(
+            (0, *span)
+            for span in ((0, 5), (5, 0), (-1, 1), (0, -1), (2**62, 2**62), (1, 2**63 - 1))
+        ),
+        *((which, 0, 0) for which in (-1, 2, 2**62)),
+    ],
 )
-def test_a_row_outside_the_buffer_is_refused(place: tuple[int, int]) -> None:
-    with pytest.raises(ValueError, match="does not lie in the buffer"):
-        hashing.hash_rows(b"four", *_columns([(0, 4), place]))
+def test_no_way_of_hashing_takes_a_row_outside_its_buffer(name: str, place: Place) -> None:
+    if name not in hashing.BACKENDS:
+        pytest.skip("the loop in C is not built here")
+    way, columns = hashing.BACKENDS[name], _columns([(0, 0, 4), place, (1, 0, 6)])
+    with pytest.raises(ValueError, match="buffer"):
+        way([b"four", b"longer"], *columns, b"")
 
 
-@pytest.mark.skipif("libcrypto" not in hashing.BACKENDS, reason="the loop in C is not built here")
-def test_the_loop_in_c_refuses_such_a_row_by_itself() -> None:
-    for place in [(0, 5), (5, 0), (-1, 1), (0, -1), (2**62, 2**62), (1, 2**63 - 1)]:
-        start, length = (np.ascontiguousarray(column) for column in _columns([place]))
-        with pytest.raises(ValueError, match="cannot be hashed"):
-            hashing.BACKENDS["libcrypto"](b"four", start, length, b"")
+def test_columns_of_several_lengths_are_no_rows() -> None:
+    which, start, length = _columns([(0, 0, 1), (0, 1, 1)])
+    for columns in (
+        (which[:1], start, length),
+        (which, start[:1], length),
+        (which, start, length[:1]),
+    ):
+        with pytest.raises(ValueError, match="one buffer, start and length"):
+            hashing.hash_rows([b"four"], *columns)
 
 
 def test_what_cannot_be_loaded_is_done_without(
