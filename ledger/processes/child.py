@@ -13,6 +13,9 @@ from ledger.processes.frames import LENGTH, frame
 _PATIENCE_S: Final = 5.0
 """How long a process may take to end once the ledger has hung up."""
 
+_MOST_BYTES: Final = 64 << 20
+"""No process answers at greater length."""
+
 
 class Child:
     """One process: it answers what it is asked, in order. For one event loop."""
@@ -75,14 +78,19 @@ class Child:
             return await asyncio.to_thread(self._process.wait)
 
     async def _read(self) -> None:
+        """Hand out answers until the process dies, or says what was not asked; it counts as dead then."""
         try:
             while True:
                 (length,) = LENGTH.unpack(await self._reader.readexactly(LENGTH.size))
+                if length > _MOST_BYTES or not self._waiting:
+                    return
                 answer = await self._reader.readexactly(length)
                 waiting = self._waiting.popleft()
                 if not waiting.done():
                     waiting.set_result(answer)
         except (asyncio.IncompleteReadError, ConnectionError):
+            return
+        finally:
             self.is_dead = True
             for waiting in self._waiting:
                 if not waiting.done():

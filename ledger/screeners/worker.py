@@ -1,12 +1,12 @@
 """A screening process: ``python -m ledger.screeners.worker FD``.
 
-It holds no key of the ledger's, and opens no file.
+It holds no key of the ledger's, and can open no file once it runs.
 """
 
 import gc
 import sys
 
-from ledger.processes.parent import Parent, parent
+from ledger.processes.parent import Parent, confine, parent
 from ledger.refusal import Refusal
 from ledger.screeners.questions import (
     ID_LENGTH,
@@ -56,6 +56,7 @@ def work(ledger: Parent) -> None:
     if agreement is None:
         return
     worker = Worker(read_pins(agreement))
+    confine()
     gc.collect()
     gc.freeze()
     for data in questions:

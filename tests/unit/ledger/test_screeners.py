@@ -2,13 +2,16 @@
 
 import asyncio
 import os
+import re
 import signal
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
 from ledger.errors import ProcessError
 from ledger.keyring import Keyring
+from ledger.processes.child import Child
 from ledger.refusal import Refusal
 from ledger.screeners.interface import Request, Screener
 from ledger.screeners.processes import ScreeningProcesses
@@ -34,12 +37,14 @@ def sent(*said: Statement) -> Request:
     return Request(message, message.SerializeToString())
 
 
-def play(cast: Cast, scene: Callable[[ScreeningProcesses], Awaitable[None]]) -> Keyring:
-    """Run a scene with two screening processes; return the ledger's keys."""
+def play(
+    cast: Cast, scene: Callable[[ScreeningProcesses], Awaitable[None]], count: int = COUNT
+) -> Keyring:
+    """Run a scene with screening processes; return the ledger's keys."""
     keyring = cast.keyring()
 
     async def run() -> None:
-        screener = ScreeningProcesses(keyring, cast.text, COUNT)
+        screener = ScreeningProcesses(keyring, cast.text, count)
         await screener.start()
         try:
             await scene(screener)
@@ -124,6 +129,44 @@ def test_processes_end_with_the_ledger_however_it_ends(cast: Cast) -> None:
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def test_a_screening_process_can_open_nothing(cast: Cast) -> None:
+    async def scene(screener: ScreeningProcesses) -> None:
+        await screener.screen(sent(cast.party.open()))
+        for process in screener._running:
+            limits = Path(f"/proc/{process.child.pid}/limits").read_text()
+            for what in ("Max open files", "Max file size", "Max core file size"):
+                assert re.search(rf"^{what} +0 +0 ", limits, re.MULTILINE), limits
+
+    play(cast, scene, count=1)
+
+
+@pytest.mark.parametrize("unasked", ["frame(b'unasked')", "LENGTH.pack(2**32 - 1)"])
+def test_a_process_that_says_what_was_not_asked_counts_as_dead(
+    unasked: str, tmp_path: Path
+) -> None:
+    (tmp_path / "babbler.py").write_text(
+        "import socket, sys, time\n"
+        "from ledger.processes.frames import LENGTH, frame, receive\n"
+        "with socket.socket(fileno=int(sys.argv[1])) as connection:\n"
+        f"    receive(connection); connection.sendall(frame(b'answer') + {unasked})\n"
+        "    receive(connection)\n"
+    )
+
+    async def run() -> None:
+        child = await Child.start("babbler")
+        assert await child.ask(b"question") == b"answer"
+        while not child.is_dead:
+            await asyncio.sleep(0.01)
+        with pytest.raises(ProcessError) as died:
+            await child.ask(b"again")
+        assert died.value.reason == "PROCESS_DIED"
+        await child.close()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+        asyncio.run(asyncio.wait_for(run(), 30))
 
 
 def test_questions_and_answers_survive_their_encoding() -> None:
