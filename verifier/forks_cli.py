@@ -11,6 +11,7 @@ from statements.header import Header
 from statements.ledger_client import LedgerClient
 from statements.offline_bundle import BUNDLE_LIMIT, decode_offline_bundle
 from statements.pins import Pins
+from statements.tls import ClientTls, tls_option
 from verifier.agreement.parse import parse_agreement
 from verifier.errors import VerifierError
 from verifier.evidence.forks import Source, Split, find_splits
@@ -32,11 +33,16 @@ _FOUND: Final = 1
     metavar="HOST:PORT",
     help="Hand each pair to this ledger, which logs what proves it.",
 )
+@tls_option
 @click.option(
     "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
 )
 def forks(
-    places: tuple[str, ...], agreement_path: Path, ledger: str | None, output: str
+    places: tuple[str, ...],
+    agreement_path: Path,
+    ledger: str | None,
+    tls: ClientTls | None,
+    output: str,
 ) -> NoReturn:
     """Find authors that said two things for one place of their chain, in one log or in several.
 
@@ -53,11 +59,11 @@ def forks(
       stillwatch audit forks mirror-a theirs.bundle.tar --agreement agreement.toml --hand-to 127.0.0.1:7701
     """
     agreement = parse_agreement(agreement_path.read_bytes())
-    found = list(find_splits([_source(place, agreement.pins) for place in places]))
+    found = list(find_splits([_source(place, agreement.pins, tls) for place in places]))
     proofs: list[Proof | None] = [None] * len(found)
     failures: list[VerifierError] = []
     if ledger is not None and found:
-        with LedgerClient(ledger) as client:
+        with LedgerClient(ledger, tls) as client:
             for at, split in enumerate(found):
                 try:
                     proofs[at] = hand_over(client, split)
@@ -75,7 +81,7 @@ def forks(
     raise SystemExit(_FOUND if found else 0)
 
 
-def _source(place: str, pins: Pins) -> Source:
+def _source(place: str, pins: Pins, tls: ClientTls | None) -> Source:
     """Return the records at a place: of a log, once it is verified; of a bundle, as they lie there."""
     path = Path(place)
     if path.is_file():
@@ -84,7 +90,7 @@ def _source(place: str, pins: Pins) -> Source:
         bundle = decode_offline_bundle(path.read_bytes())
         return Source(place, bundle.indices, bundle.records, bundle.bodies)
     with ExitStack() as stack:
-        source = open_source(place)
+        source = open_source(place, tls)
         if isinstance(source, HttpSource):
             stack.enter_context(source)
         prefix = fetch_prefix(source, served_log(source, pins))
