@@ -70,7 +70,7 @@ def measured(name: str, *, bodies: bool, windows: int) -> Figure:
             streams = signed_ahead(fleet, windows)
             stored = len(streams[0][0][0].stored)
             references.append(openssl_verifies_a_second(2, seconds=1))
-            seconds, indices = send(ledger.grpc, streams, bodies=bodies)
+            seconds, indices = send(ledger, streams, bodies=bodies)
             rates.append(windows * STREAMS * BATCH / seconds)
             places |= indices
         verify_again(ledger, streams[0][0], places)
@@ -101,20 +101,22 @@ def signed_ahead(fleet: Fleet, windows: int) -> list[Stream]:
     return streams
 
 
-def send(target: str, streams: Sequence[Stream], *, bodies: bool) -> tuple[float, dict[int, bytes]]:
+def send(
+    ledger: LogServer, streams: Sequence[Stream], *, bodies: bool
+) -> tuple[float, dict[int, bytes]]:
     """Send, and return the seconds until all was acknowledged, and by index the header of each receipt."""
     ready = [[(batch, request(batch, bodies=bodies)) for batch in stream] for stream in streams]
     gc.collect()
     gc.freeze()
-    return asyncio.run(_send(target, ready))
+    return asyncio.run(_send(ledger, ready))
 
 
 Ready = Sequence[tuple[list[Statement], ledger_pb2.AppendRequest]]
 
 
-async def _send(target: str, streams: Sequence[Ready]) -> tuple[float, dict[int, bytes]]:
+async def _send(ledger: LogServer, streams: Sequence[Ready]) -> tuple[float, dict[int, bytes]]:
     own_connection = [("grpc.use_local_subchannel_pool", 1)]
-    channels = [grpc.aio.insecure_channel(target, options=own_connection) for _ in streams]
+    channels = [_channel(ledger, own_connection) for _ in streams]
     await asyncio.gather(*(channel.channel_ready() for channel in channels))
     indices: dict[int, bytes] = {}
     began = time.perf_counter()
@@ -128,6 +130,13 @@ async def _send(target: str, streams: Sequence[Ready]) -> tuple[float, dict[int,
     for channel in channels:
         await channel.close()
     return seconds, indices
+
+
+def _channel(ledger: LogServer, options: list[tuple[str, int]]) -> grpc.aio.Channel:
+    if ledger.tls is None:
+        return grpc.aio.insecure_channel(ledger.grpc, options=options)
+    credentials = ledger.tls.credentials().channel()
+    return grpc.aio.secure_channel(ledger.grpc, credentials, options=options)
 
 
 async def _stream(channel: grpc.aio.Channel, batches: Ready, indices: dict[int, bytes]) -> None:
@@ -147,7 +156,7 @@ async def _stream(channel: grpc.aio.Channel, batches: Ready, indices: dict[int, 
 def log_all(ledger: LogServer, statements: Sequence[Statement]) -> list[Receipt]:
     """Log statements by the client that everybody uses; each must get a receipt."""
     receipts: list[Receipt] = []
-    with LedgerClient(ledger.grpc) as client:
+    with LedgerClient(ledger.grpc, ledger.tls) as client:
         for at in range(0, len(statements), BATCH):
             results = client.append(statements[at : at + BATCH])
             receipts += [one for one in results if isinstance(one, Receipt)]

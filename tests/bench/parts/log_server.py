@@ -15,6 +15,8 @@ from statements.clock import ScaledClock
 from statements.log_trust import LogTrust
 from statements.pins import Pins, read_pins
 from statements.signing import SigningKey
+from statements.tls import ClientTls
+from tests.pki import authority, write_folder
 from tlog.checkpoint import parse_checkpoint
 from tlog.note import NOTE_LIMIT, parse_note
 from verifier.mirror.prefix import LogPrefix, fetch_prefix
@@ -50,11 +52,15 @@ tick = "60 s"
 
 @dataclass(frozen=True, slots=True)
 class LogServer:
-    """A ledger that runs: its gRPC address, the folder of its static files, and the agreement that it serves."""
+    """A ledger that runs: its gRPC address, the folder of its static files, and the agreement that it serves.
+
+    ``tls`` is what its clients speak to it with, where it takes TLS.
+    """
 
     grpc: str
     folder: Path
     pins: Pins
+    tls: ClientTls | None = None
 
     @property
     def trust(self) -> LogTrust:
@@ -77,12 +83,13 @@ class LogServer:
 
 @contextmanager
 def serving(
-    party: SigningKey, *, witnesses: int = 0, beat_s: float | None = None
+    party: SigningKey, *, witnesses: int = 0, beat_s: float | None = None, tls: bool = False
 ) -> Iterator[LogServer]:
     """Make a ledger whose agreement pins that party, serve it, and take it away again.
 
     Each of so many witnesses is a process of its own, and all of three must cosign; without any there is
-    ``quorum none``. ``beat_s`` seconds between checkpoints are the ledger's default where they are not given.
+    ``quorum none``. ``beat_s`` seconds between checkpoints are the ledger's default where they are not given. With
+    ``tls`` it takes mutual TLS.
     """
     _BUILD.mkdir(exist_ok=True)
     with TemporaryDirectory(dir=_BUILD, prefix="bench-") as made:
@@ -104,7 +111,17 @@ def serving(
             processes.run("init", stillwatch(*begin))
             listen = ["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--ready-file", str(ready)]
             listen += [] if beat_s is None else ["--beat", f"{beat_s:g}"]
+            secured = _certificates(root) if tls else None
+            listen += [] if secured is None else ["--tls", str(root / "tls")]
             processes.start("ledger", stillwatch("ledger", "serve", str(log), *listen))
             places = json.loads(processes.await_file(ready, 30))
-            yield LogServer(places["grpc"], log, pins)
+            yield LogServer(places["grpc"], log, pins, secured)
             processes.stop("ledger")
+
+
+def _certificates(root: Path) -> ClientTls:
+    """Make what a ledger on loopback takes, and return what its clients do."""
+    operator, lab = authority("operator"), authority("lab")
+    own = operator.issue("ledger", hosts=["127.0.0.1"])
+    write_folder(root / "tls", own, clients={"lab": (lab, ["append", "read"])})
+    return ClientTls(write_folder(root / "client-tls", lab.issue("client"), trusts=[operator]))
