@@ -21,6 +21,7 @@ from statements.errors import PinsError, SignatureError, StatementError
 from statements.offline_bundle import BUNDLE_LIMIT, decode_offline_bundle
 from statements.pins import agreement_digest, read_pins
 from statements.signing import VerifyingKey
+from statements.tls import ClientTls, tls_option
 from tlog.errors import TlogError
 from tlog.proof import PROOF_LIMIT, parse_proof
 from tlog.tile import ENTRY_LIMIT
@@ -185,6 +186,7 @@ def record(
     multiple=True,
     help="A reader's key, to open what is sealed to it; may be repeated.",
 )
+@tls_option
 @_OUTPUT
 def report(
     *,
@@ -193,6 +195,7 @@ def report(
     digest: bytes | None,
     place: str,
     reader_paths: tuple[Path, ...],
+    tls: ClientTls | None,
     output: str,
 ) -> NoReturn:
     """Verify a verdict of somebody else's: whether it follows, byte for byte, from the log that it names.
@@ -215,7 +218,7 @@ def report(
             f"`stillwatch verify report` needs {error.name}: pip install 'stillwatch[verifier]'"
         ) from None
     try:
-        outcome = Beside(agreement, place, reader_paths).verify(verdict)
+        outcome = Beside(agreement, place, reader_paths, tls).verify(verdict)
     except ReportError as error:
         outcome = Outcome(refuted=[Remark(error.reason, str(error))])
     except (StatementError, TlogError, VerifierError) as error:

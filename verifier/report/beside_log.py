@@ -6,6 +6,7 @@ from pathlib import Path
 from statements.offline_bundle import BUNDLE_LIMIT, decode_offline_bundle
 from statements.pins import Pins, read_pins
 from statements.sealing import ReadingKey
+from statements.tls import ClientTls
 from verifier.evidence.listed_readers import read_listed_readers
 from verifier.mirror.prefix import LogPrefix, fetch_prefix, served_log
 from verifier.mirror.source import HttpSource, open_source
@@ -21,24 +22,30 @@ class Beside:
     Raises the verifier's errors, those of statements and those of transparency logs where either is not to be believed.
     """
 
-    def __init__(self, agreement: bytes, place: str, reader_paths: tuple[Path, ...]) -> None:
+    def __init__(
+        self,
+        agreement: bytes,
+        place: str,
+        reader_paths: tuple[Path, ...],
+        tls: ClientTls | None = None,
+    ) -> None:
         pins = read_pins(agreement)
         readers: list[ReadingKey] = read_listed_readers(pins, reader_paths)
-        self._held = Held(agreement, _read_log(place, pins), own_ruleset(), readers)
+        self._held = Held(agreement, _read_log(place, pins, tls), own_ruleset(), readers)
 
     def verify(self, verdict: bytes) -> Outcome:
         """Return what comes of a verdict's bytes; raises as :func:`verify_report`."""
         return verify_report(verdict, self._held)
 
 
-def _read_log(place: str, pins: Pins) -> LogPrefix:
+def _read_log(place: str, pins: Pins, tls: ClientTls | None) -> LogPrefix:
     path = Path(place)
     if path.is_file():
         with path.open("rb") as file:
             data = file.read(BUNDLE_LIMIT + 1)
         return prefix_in(decode_offline_bundle(data), pins)
     with ExitStack() as stack:
-        source = open_source(place)
+        source = open_source(place, tls)
         if isinstance(source, HttpSource):
             stack.enter_context(source)
         return fetch_prefix(source, served_log(source, pins))
