@@ -101,10 +101,10 @@ def _who(header: Header, pins: Pins) -> str:
     """Return how people call the author of a header."""
     pin = pins.by_key.get(header.author)
     if pin is not None:
-        return f"{pin.role.value} {pin.id}"
+        return f"{pin.role.value}.{pin.id}"
     recovered = pins.by_recovery.get(header.author)
     if recovered is not None:
-        return f"recovery key of {recovered.role.value} {recovered.id}"
+        return f"the recovery key of {recovered.role.value}.{recovered.id}"
     return "a node, or nobody that the agreement names"
 
 

@@ -140,7 +140,7 @@ def test_a_third_person_hands_a_fork_over_and_the_next_verdict_names_the_party(
     found = _forks(town, town.place(0), town.place(1), "-o", "json")
     assert found.exit_code == 1, found.stderr
     (fork,) = json.loads(found.stdout)["forks"]
-    assert (fork["who"], fork["sequence"], fork["logged"]) == ("parties aurora", 1, None)
+    assert (fork["who"], fork["sequence"], fork["logged"]) == ("parties.aurora", 1, None)
     assert [one["statement_id"] for one in fork["statements"]] == [first.id.hex(), second.id.hex()]
 
     grpc = town.ledgers[0].grpc

@@ -12,7 +12,7 @@ from ledger.journal.sqlite import SqliteJournal
 from ledger.objects.directory import DirectoryStore
 from ledger.publisher import Publisher
 from ledger.sequencer import Logged, Sequencer
-from protos.stillwatch.statement.v1 import governance_pb2, identity_pb2
+from protos.stillwatch.statement.v1 import governance_pb2, identity_pb2, summary_pb2
 from statements.author import Author, Statement
 from statements.enrolment import possession_digest
 from statements.record import Record, encode_record
@@ -104,6 +104,15 @@ def test_a_recovery_key_says_nothing_else_and_replaces_nobody_else_s(
         place = saviour.place
         assert desk.reasons(saviour.say(message)) == [reason]
         saviour.place = place
+
+
+def test_a_recovery_key_has_no_windows_to_tell_of(cast: Cast, desk: Desk) -> None:
+    """Summaries take the short way through admission."""
+    place = cast.saviour.place
+    assert desk.reasons(cast.saviour.summary()) == ["WRONG_AUTHOR"]
+    cast.saviour.place = place
+    reading = cast.saviour.say(summary_pb2.MeterReading(subject="hall"))
+    assert desk.reasons(reading) == ["WRONG_AUTHOR"]
 
 
 def enrolment_by(cast: Cast, who: Person) -> identity_pb2.Enrolment:

@@ -8,6 +8,7 @@ from simulator.demo.cast import make_keys, pin_agreement
 from simulator.demo.lab import Lab, LabNode, Replay, make_node_keys, write_config
 from simulator.demo.narration import rfc3339
 from simulator.demo.simulated import simulated_plot
+from statements.keys import read_signing_key
 from statements.kinds import Kind
 from statements.pins import Role, read_pins
 from statements.reading_keys import read_reading_key
@@ -49,6 +50,16 @@ def test_summaries_of_the_simulated_story_are_sealed_to_readers_whose_keys_were_
     assert [reader.id for reader in readers] == ["auditor", "meridian"]
     for reader in readers:
         assert read_reading_key(cast.reading_key(reader.id)).public == reader.key
+
+
+def test_everybody_has_a_recovery_key_that_is_pinned(tmp_path: Path) -> None:
+    cast = make_keys(tmp_path / "keys")
+    ledger = LedgerEntry(origin=ORIGIN, vkey=VKEY, key=f"sha256:{'1' * 64}")
+    pin_agreement(cast, ledger, {}, tmp_path / "agreement.toml")
+    pins = read_pins((tmp_path / "agreement.toml").read_bytes())
+    for pin in pins.by_key.values():
+        if pin.role is not Role.LEDGER:
+            assert read_signing_key(cast.recovery_key(pin.id)).key_id == pin.recovery
 
 
 def test_keys_are_for_their_owner_alone(agreement: Path) -> None:
