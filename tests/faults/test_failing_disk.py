@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 import pytest
 
-from tests.faults import agent_scene, init_scene, ledger_scene, witness_scene
+from tests.faults import agent_scene, init_scene, ledger_scene, mirror_scene, witness_scene
 from tests.faults.disk import Call, Disk, Fault, How, Then, build
 from tests.faults.ledger_scene import verify_told
 
@@ -64,7 +64,12 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[agent_scene.Stag
     made.ledger.end()
 
 
-SCENES: Final = ("ledger", "witness", "agent", "init")
+@pytest.fixture(scope="module")
+def mirrored(tmp_path_factory: pytest.TempPathFactory) -> mirror_scene.Template:
+    return mirror_scene.Template.make(tmp_path_factory.mktemp("template"))
+
+
+SCENES: Final = ("ledger", "witness", "agent", "init", "mirror")
 
 
 @pytest.fixture(params=SCENES)
@@ -81,6 +86,8 @@ def start(request: pytest.FixtureRequest, library: Path, tmp_path: Path) -> Star
         if request.param == "agent":
             stage: agent_scene.Stage = request.getfixturevalue("stage")
             return agent_scene.Play(stage, stage.nodes.pop(), place, library, fault)
+        if request.param == "mirror":
+            return mirror_scene.Play(request.getfixturevalue("mirrored"), place, library, fault)
         return init_scene.Play(place, library, fault)
 
     return begin
@@ -226,3 +233,57 @@ def test_a_power_cut_at_every_call_of_init_loses_no_key_that_was_printed(
     run = init_scene.Play(tmp_path / "run", library, keep=True)
     run.work()
     run.cuts(every=1)
+
+
+def test_a_power_cut_at_a_few_calls_leaves_a_mirror_whole(
+    mirrored: mirror_scene.Template, library: Path, tmp_path: Path
+) -> None:
+    run = mirror_scene.Play(mirrored, tmp_path / "run", library, keep=True)
+    run.work()
+    assert run.cuts(every=9) > 20
+
+
+@pytest.mark.slow
+def test_a_power_cut_at_every_call_leaves_a_mirror_whole(
+    mirrored: mirror_scene.Template, library: Path, tmp_path: Path
+) -> None:
+    run = mirror_scene.Play(mirrored, tmp_path / "run", library, keep=True)
+    run.work()
+    print(f"{run.cuts(every=1)} power cuts")  # noqa: T201
+
+
+def lost_pages_of_a_mirror(
+    mirrored: mirror_scene.Template, library: Path, place: Path, number: int
+) -> None:
+    """Let a sync fail and the process die of it; run again, which finds in memory what the disk never took; and cut."""
+    fault = Fault(How.IO_ERROR, number, Then.DIE)
+    run = mirror_scene.Play(mirrored, place, library, fault, keep=True)
+    run.work()
+    assert run.status in {4, -9}
+    run.disk.heal()
+    run.again()
+    assert run.status == 0
+    run.cut_at_the_end()
+
+
+def syncs_of_a_mirror(mirrored: mirror_scene.Template, library: Path, place: Path) -> list[int]:
+    counted = mirror_scene.Play(mirrored, place, library)
+    counted.work()
+    calls = [call for call in counted.disk.read() if call.name != "mark"]
+    return [number for number, call in enumerate(calls, 1) if call.name == "fsync"]
+
+
+def test_what_a_mirror_holds_after_a_failed_sync_outlives_a_power_cut(
+    mirrored: mirror_scene.Template, library: Path, tmp_path: Path
+) -> None:
+    syncs = syncs_of_a_mirror(mirrored, library, tmp_path / "counted")
+    for number in (syncs[len(syncs) // 4], syncs[-3]):
+        lost_pages_of_a_mirror(mirrored, library, tmp_path / str(number), number)
+
+
+@pytest.mark.slow
+def test_what_a_mirror_holds_after_any_failed_sync_outlives_a_power_cut(
+    mirrored: mirror_scene.Template, library: Path, tmp_path: Path
+) -> None:
+    for number in syncs_of_a_mirror(mirrored, library, tmp_path / "counted"):
+        lost_pages_of_a_mirror(mirrored, library, tmp_path / str(number), number)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from protos.stillwatch.statement.v1 import governance_pb2
+from protos.stillwatch.statement.v1 import governance_pb2, log_pb2
 from statements.keys import write_signing_key
 from statements.signing import SigningKey
 from tests.unit.verifier.logbook import POWER_ONLY, TRAINING, Logbook, Pause, play
@@ -128,6 +128,57 @@ def test_a_tampered_log_cannot_be_audited(pause: Pause, tmp_path: Path) -> None:
     run = _run("run", *served, "--period", _period(pause))
     assert run.exit_code == 4
     assert "[WRONG_ENTRIES]" in run.output
+
+
+def contradicting(book: Logbook) -> None:
+    """Log a tick over a tree that the log never was: a fork, in its own words."""
+    other = book.copy()
+    other.records[-1] = other.records[-2]
+    book.say("ledger", log_pb2.Tick(checkpoint=other.note(), time=book.now_ms))
+
+
+@pytest.mark.parametrize("false", [False, True])
+def test_an_audit_of_the_log_as_it_was_gives_the_bytes_that_it_gave_then(
+    pause: Pause, tmp_path: Path, false: bool
+) -> None:
+    """Also where a finding quotes the checkpoint that was audited, whose signatures are drawn anew each time."""
+    then = Pause(pause.book.copy(), pause.in_force)
+    if false:
+        contradicting(then.book)
+    size, note = len(then.book.records), then.book.note()
+    period = ["--period", _period(pause), "-o", "json"]
+    mirror = ["--mirror", str(tmp_path / "mirror")]
+    first = _run("run", *_served(then, tmp_path), *mirror, *period)
+    assert ("FORKED" in first.stdout or "signed a tree" in first.stdout) == false
+    then.book.minute({"aurora": TRAINING, "borealis": TRAINING})
+    served = _served(then, tmp_path)
+    at_size = ["--at-size", str(size)]
+    assert _run("run", *served, *mirror, *period).stdout != first.stdout
+    assert _run("run", *served, *mirror, *period, *at_size).stdout == first.stdout
+    kept = ["--agreement", served[1], "--log", mirror[1]]
+    assert _run("run", *kept, *period, *at_size).stdout == first.stdout
+    (tmp_path / "note").write_bytes(note)
+    at_note = ["--at-checkpoint", str(tmp_path / "note")]
+    assert _run("run", *served, *period, *at_note).stdout == first.stdout
+    unkept = json.loads(_run("run", *served, *period, *at_size).stdout)
+    shown = json.loads(first.stdout)
+    assert (unkept == shown) is not false
+    for found in (*unkept["ledger_findings"], *shown["ledger_findings"]):
+        found["notes"] = None
+    assert unkept == shown, "but for the checkpoint that proves the same"
+
+
+def test_a_moment_that_the_log_does_not_have_is_status_4_and_two_moments_are_usage(
+    pause: Pause, tmp_path: Path
+) -> None:
+    asked = ["run", *_served(pause, tmp_path), "--period", _period(pause)]
+    run = _run(*asked, "--at-size", "1000000")
+    assert run.exit_code == 4
+    assert "[NO_SUCH_SIZE]" in run.output
+    (tmp_path / "note").write_bytes(b"no checkpoint")
+    assert _run(*asked, "--at-checkpoint", str(tmp_path / "note")).exit_code == 4
+    two = _run(*asked, "--at-size", "5", "--at-checkpoint", str(tmp_path / "note"))
+    assert two.exit_code == 2
 
 
 def test_a_log_that_goes_back_shows_both_checkpoints(pause: Pause, tmp_path: Path) -> None:

@@ -202,6 +202,8 @@ def test_a_watch_follows_a_log_through_its_restarts_and_ends_when_it_is_told(
     place.ledger.start()
     place.grow(400)
     within(10, lambda: size_of(place.mirror) >= place.size - 5)
+    assert len(running.events("cannot follow the log")) == 1, "told once"
+    assert running.events("following the log again")
     assert running.stop() == 0
     assert running.events("stopped")
     assert "Traceback" not in running.log.read_text()

@@ -82,6 +82,10 @@ class Fetching:
         new = headers[max(0, start - tile.index * WIDTH) :]
         return sum(header is not None and header.kind == int(Kind.TICK) for header in new)
 
+    def _covers(self, tile: Tile) -> bool:
+        """Return whether the mirror's checkpoint covers a tile of leaves: what is right of it is there to stay."""
+        return tile.index * WIDTH + tile.width <= self._before
+
     def _entries(self, tile: Tile, hashes: bytes) -> tuple[bytes, Places]:
         path = bundle_path(tile.index, tile.width)
         held = self._shelf.read(path, BUNDLE_LIMIT)
@@ -91,7 +95,8 @@ class Fetching:
             except MirrorError:
                 pass  # it is damaged, or was not whole: it is fetched
             else:
-                self._shelf.store(path, held)
+                if not self._covers(tile):
+                    self._shelf.store(path, held)
                 return held, places
         data = read_aligned(self._source, ENTRIES, tile.index, tile.width, BUNDLE_LIMIT)
         where = f"{self._source.place}/{path}"
@@ -107,7 +112,8 @@ class Fetching:
         path = aligned_path(FOLDER, tile.index, tile.width)
         held = self._held(tile, digests, limit)
         if held is not None and len(held) == tile.width and held.good.all():
-            self._shelf.store(path, held.bundle)
+            if not self._covers(tile):
+                self._shelf.store(path, held.bundle)
             return
         served = self._served(tile, digests, limit)
         if held is None or not (held.good & ~served.good[: len(held)]).any():

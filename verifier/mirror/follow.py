@@ -73,6 +73,7 @@ class Follower:
         self._newest: Refreshed | None = None
         self._ticked = time.monotonic()
         self._stalled = False
+        self._ailing: str | None = None
 
     def run(self, *, everything: bool = False) -> Refreshed | None:
         """Follow; return how the mirror stands then, ``None`` when the log could not be read even once.
@@ -89,17 +90,30 @@ class Follower:
                 if error.reason in OURS:
                     raise
                 if not bell.stopping.is_set():
-                    _log.warning("cannot follow the log", reason=error.reason, error=str(error))
+                    self._tell_of(error)
                     self._look_at_the_time()
                     bell.stopping.wait(self._pace.every_s)
                 continue
+            self._tell_of(None)
             everything = False
             self._take(newest)
             self._look_at_the_time()
             bell.stopping.wait(max(0.0, began + _LEAST_GAP_S - time.monotonic()))
             bell.wait(min(self._pace.every_s, self._until_stalled()))
-        _log.info("stopped", size=0 if self._newest is None else self._newest.size)
+        _log.info("stopped", **self._size())
         return self._newest
+
+    def _tell_of(self, error: MirrorError | None) -> None:
+        """Tell of what ails the log, once until it is something else, and once when nothing does any more."""
+        reason = None if error is None else error.reason
+        if error is not None and reason != self._ailing:
+            _log.warning("cannot follow the log", reason=reason, error=str(error))
+        elif error is None and self._ailing is not None:
+            _log.info("following the log again")
+        self._ailing = reason
+
+    def _size(self) -> dict[str, int]:
+        return {} if self._newest is None else {"size": self._newest.size}
 
     def _take(self, newest: Refreshed) -> None:
         self._newest = newest
@@ -126,12 +140,11 @@ class Follower:
         if self._stalled == (silent_s > self._pace.stalled_s):
             return
         self._stalled = not self._stalled
-        size = 0 if self._newest is None else self._newest.size
         if self._stalled:
             words = f"no tick for {silent_s:.0f} s: what is logged meanwhile has no time. Ask the ledger"
-            _log.error("the log has stalled", reason="LOG_STALLED", error=words, size=size)
+            _log.error("the log has stalled", reason="LOG_STALLED", error=words, **self._size())
         else:
-            _log.info("the log goes on", size=size)
+            _log.info("the log goes on", **self._size())
 
 
 class _UntilStopped:

@@ -22,6 +22,7 @@ from tlog.checkpoint import Checkpoint
 from tlog.errors import ProofError, TileError, TlogError
 from tlog.merkle import HASH_LENGTH, consistency_proof, root_hash, verify_consistency
 from tlog.tile import (
+    HEIGHT,
     WIDTH,
     Tile,
     bundles_of,
@@ -131,7 +132,7 @@ class _Run:
         self.shelf.begin(new.note)
         early, self.early = {**tree.edge, **(self.early or {})}, None
         for tile, data in early.items():
-            self.shelf.store(tile.path, data)
+            self._keep_tile(tile, data)
         # 4. Bundles.
         self.fetching = Fetching(self.source, self.shelf, self.before)
         ticks = self._fetch(tree, 0 if everything else self.before)
@@ -246,10 +247,12 @@ class _Run:
 
     def _keep_tile(self, tile: Tile, data: bytes) -> None:
         """Put a tile into the mirror, once it is certain that its tree extends the mirror's."""
-        if self.early is None:
-            self.shelf.store(tile.path, data)
-        else:
+        if self.early is not None:
             self.early[tile] = data
+            return
+        end = (tile.index * WIDTH + tile.width) << (HEIGHT * tile.level)
+        if end > self.before or self.shelf.read(tile.path, TILE_LIMIT) != data:
+            self.shelf.store(tile.path, data)
 
     def _fetch(self, tree: SignedTree, start: int) -> int:
         """Fetch the bundles from record ``start`` on, several at once; return how many new records are ticks."""
@@ -274,7 +277,7 @@ class _Run:
         """Fetch what belongs to one tile of leaves, the tile first unless its hashes are known."""
         if not known:
             known = tree.believe(tile, wanted, self._candidates(tile))
-            self.shelf.store(tile.path, known)
+            self._keep_tile(tile, known)
         return self.fetching.fetch(tile, known, start)
 
 

@@ -10,6 +10,8 @@
                 incoming/        files that are being written
 
 A file gets its name when it is whole; the checkpoint is written last, once everything that it covers is on the disk.
+What a run finds of one before it, and no checkpoint covers yet, is written anew: a disk that failed to take a file says
+so once, and serves it from memory until the power goes.
 """
 
 import fcntl
@@ -54,6 +56,7 @@ class Shelf:
         """Hold a mirror's folder, which is made when it is not there. What was half-written before is thrown away."""
         with _writing(folder):
             (folder / _WORK).mkdir(parents=True, exist_ok=True)
+            _sync(folder.parent)
             descriptor = os.open(folder / _WORK / "lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
             try:
@@ -99,15 +102,13 @@ class Shelf:
     def begin(self, note: bytes) -> None:
         """Remember which checkpoint the mirror is being brought to."""
         with _writing(self.folder):
-            self._put(_PENDING, note)
-            _sync(self.folder / _PENDING, self.folder / _WORK)
+            self._put_lasting(_PENDING, note)
 
     def store(self, path: str, data: bytes) -> None:
         """Put a file in its place, whole; it is on the disk once :meth:`commit` returns."""
         with _writing(self.folder):
             target = self.folder / path
-            if self.length(path) != len(data) or self._read(path, len(data)) != data:
-                self._put(path, data)
+            self._put(path, data)
             with self._counting:
                 self._fresh |= {target, *self._folders(target)}
                 full = set(self._fresh) if len(self._fresh) > _MOST_UNSYNCED else set()
@@ -119,8 +120,7 @@ class Shelf:
         with _writing(self.folder):
             _sync(*self._fresh)
             self._fresh.clear()
-            self._put(CHECKPOINT, note)
-            _sync(self.folder / CHECKPOINT, self.folder)
+            self._put_lasting(CHECKPOINT, note)
             (self.folder / _PENDING).unlink(missing_ok=True)
 
     def remove(self, paths: Iterable[str]) -> None:
@@ -154,9 +154,7 @@ class Shelf:
 
     def _keep(self, path: str, note: bytes) -> None:
         with _writing(self.folder):
-            self._put(path, note)
-            target = self.folder / path
-            _sync(target, *self._folders(target))
+            self._put_lasting(path, note)
 
     def _read(self, path: str, limit: int) -> bytes | None:
         try:
@@ -170,13 +168,26 @@ class Shelf:
             ) from None
 
     def _put(self, path: str, data: bytes) -> None:
+        self._incoming(data).replace(self._place(path))
+
+    def _put_lasting(self, path: str, data: bytes) -> None:
+        """Put a file in its place once its bytes are on the disk: what was there before stays until then."""
+        fresh, target = self._incoming(data), self._place(path)
+        _sync(fresh)
+        fresh.replace(target)
+        _sync(*self._folders(target))
+
+    def _incoming(self, data: bytes) -> Path:
         with self._counting:
             self._count += 1
             fresh = self.folder / _INCOMING / str(self._count)
         fresh.write_bytes(data)
+        return fresh
+
+    def _place(self, path: str) -> Path:
         target = self.folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        fresh.replace(target)
+        return target
 
     def _folders(self, target: Path) -> Iterator[Path]:
         while target != self.folder:
