@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from simulator.demo.auditing import describe
+from simulator.demo.auditing import AUDITOR, describe
 from simulator.demo.story import Told
 
 
@@ -105,7 +105,10 @@ def further(kept: Path | None) -> Iterator[str]:
     if kept is None:
         yield "stillwatch demo --keep DIR     the same story, everything kept"
         return
-    yield f"stillwatch audit show {kept}/verdicts/in-force.json"
+    verdict, key = kept / "verdicts" / "in-force.json", kept / "keys" / f"{AUDITOR}.reading.key"
+    opening = f" --open-with {key}" if key.exists() else ""
+    yield f"stillwatch audit show {verdict}"
+    yield f"stillwatch verify report {verdict} --agreement {kept}/agreement.toml --log {kept}/log{opening}"
     yield f"stillwatch agreement state --agreement {kept}/agreement.toml --mirror {kept}/log"
     yield f"stillwatch ledger fsck {kept}/log"
     yield f"stillwatch ledger prove {kept}/log 0"

@@ -195,13 +195,16 @@ def test_what_is_kept_can_be_looked_at_with_the_commands_that_the_end_names(
     labels = json.loads((kept / "telemetry.json").read_text())
     assert {row["telemetry"] for row in labels.values()} == {"simulated"}
     shown = as_text_commands(simulated)
-    assert len(shown) == 4
+    assert len(shown) == 5
     for words in shown:
         done = subprocess.run(
             [sys.executable, "-m", *words], capture_output=True, text=True, check=False
         )
         assert done.returncode == (1 if words[1:3] == ["audit", "show"] else 0), done.stderr
         assert done.stdout
+        if words[1:3] == ["verify", "report"]:
+            assert "[SAME_BYTES]" in done.stdout
+            assert "auditor logged it at index" in done.stdout
 
 
 def test_every_line_about_telemetry_says_how_it_was_made(simulated: Telling) -> None:
