@@ -63,6 +63,7 @@ class Following:
         if self._followers >= self._limits.followers:
             await end_call(context, busy(f"{self._followers} follow already"))
         self._followers += 1
+        context.add_done_callback(self._leave)  # type: ignore[arg-type]  # the stub wants a class
         # First of all, or a status after a message that was not taken would come with a second one, and not at all.
         await context.send_initial_metadata(())
         draining = asyncio.ensure_future(self._draining.wait())
@@ -70,8 +71,11 @@ class Following:
             fault = await self._tell(context, draining)
         finally:
             draining.cancel()
-            self._followers -= 1
         await end_call(context, fault)
+
+    def _leave(self, _: Context) -> None:
+        """Give a follower's room back, once its call is over: one that takes nothing keeps it until then."""
+        self._followers -= 1
 
     def drain(self) -> None:
         """Tell nobody any more."""

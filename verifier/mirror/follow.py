@@ -188,13 +188,16 @@ class Listener:
         self._thread.join(1.0)
 
     def _listen(self) -> None:
+        ailing: str | None = None
         while not self._bell.stopping.is_set():
             try:
                 with LedgerClient(self._target, self._tls) as self._client:
                     for _ in self._client.follow():
+                        ailing = None
                         self._bell.ring()
             except SubmissionError as error:
-                if self._bell.stopping.is_set():
-                    return
-                _log.warning("cannot listen to the ledger", reason=error.reason, error=str(error))
+                if error.reason != ailing and not self._bell.stopping.is_set():
+                    words = str(error)
+                    _log.warning("cannot listen to the ledger", reason=error.reason, error=words)
+                ailing = error.reason
             self._bell.stopping.wait(self._again_s)

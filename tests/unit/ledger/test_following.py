@@ -119,10 +119,12 @@ def test_a_follower_that_takes_nothing_is_let_go_with_a_reason_and_the_others_ar
             note = bytes([letter]) * (1 << 20)
             rig.on_loop(lambda note=note: rig.announcer.announce(note))  # type: ignore[misc]
             within(5, lambda letter=letter: bytes([letter]) in heard)  # type: ignore[misc]
-        within(10, lambda: followers(rig) == 1)
+        time.sleep(2 * LIMITS.answer_s)
+        assert followers(rig) == 2, "it keeps its place until its call is over: no more of its kind fit in"
         with faulted(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_SLOW"):
             for _ in idle:
                 pass
+        within(5, lambda: followers(rig) == 1)
         awake.cancel()
         reader.join(5)
         threading.excepthook = kept
