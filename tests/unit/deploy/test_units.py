@@ -11,7 +11,12 @@ import pytest
 
 import stillwatch
 
-UNITS = ("stillwatch-agent.service", "stillwatch-ledger.service", "stillwatch-witness.service")
+UNITS = (
+    "stillwatch-agent.service",
+    "stillwatch-ledger.service",
+    "stillwatch-watch.service",
+    "stillwatch-witness.service",
+)
 MOST_EXPOSURE = 20
 """In tenths, as `systemd-analyze security --threshold` takes it; deploy/README.md says the figure."""
 BINARY = "/opt/stillwatch/bin/stillwatch"
@@ -37,6 +42,9 @@ def parse(words: list[str]) -> None:
     """Refuse a command that does not parse."""
     binary, *words = words
     assert binary == BINARY
+    if words[:2] == ["audit", "watch"]:  # what it reads as it starts is not here
+        words[words.index("--agreement") + 1] = __file__
+        words = [one for one in words if one != "--tls" and not one.endswith("/tls")]
     context = click.Context(stillwatch.main, info_name="stillwatch")
     current: click.Command | None = stillwatch.main
     name: str | None = None
@@ -126,7 +134,10 @@ def test_the_folders_of_the_page_are_those_of_the_units(root: Path) -> None:
     witness = (root / "deploy/systemd/stillwatch-witness.service").read_text()
     assert "with `stillwatch-witness` for the user and the folder" in page
     assert "/var/lib/stillwatch-witness/witness" in witness
-    for text in (agent, ledger):
+    watch = (root / "deploy/systemd/stillwatch-watch.service").read_text()
+    assert "/etc/stillwatch-watch/agreement.toml" in page
+    assert "/var/lib/stillwatch-watch/mirror" in watch
+    for text in (agent, ledger, watch):
         state = re.search(r"^StateDirectory=(.+)$", text, re.MULTILINE)
         user = re.search(r"^User=(.+)$", text, re.MULTILINE)
         assert state is not None

@@ -120,7 +120,9 @@ def test_a_follower_that_takes_nothing_is_let_go_with_a_reason_and_the_others_ar
             rig.on_loop(lambda note=note: rig.announcer.announce(note))  # type: ignore[misc]
             within(5, lambda letter=letter: bytes([letter]) in heard)  # type: ignore[misc]
         time.sleep(2 * LIMITS.answer_s)
-        assert followers(rig) == 2, "it keeps its place until its call is over: no more of its kind fit in"
+        assert followers(rig) == 2, (
+            "it keeps its place until its call is over: no more of its kind fit in"
+        )
         with faulted(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_SLOW"):
             for _ in idle:
                 pass
