@@ -203,9 +203,9 @@ class Rehearsal:
             ),
         )  # fmt: skip
 
-    def stop_agent(self, lab: Lab) -> None:
-        """Stop a lab's agent; it sends first what it has."""
-        self.processes.stop(f"agent-{lab.party}")
+    def stop_agents(self, *stopping: Lab) -> None:
+        """Stop the agents of labs, all at once; each sends first what it has."""
+        self.processes.stop(*(f"agent-{lab.party}" for lab in stopping))
 
     def state(self) -> AgreementState | None:
         """Return where the agreement is, from the log as served; None before the log has told its time.

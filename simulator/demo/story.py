@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -178,7 +179,7 @@ class Story:
         """Wait for the period to end and be assessable; audit it."""
         for lab, at_ms in self._silences.values():
             timeline.wait_until(at_ms, "labs attest")
-            rehearsal.stop_agent(lab)
+            rehearsal.stop_agents(lab)
             self._narration.say(f"the agents of {lab.party} fall silent ({lab.telemetry})")
         pins = rehearsal.agreement.pins
         timeline.wait_until(period[1], "labs attest")
@@ -214,11 +215,8 @@ class Story:
     ) -> Checked:
         """Stop everybody; check the log from its files, and the verdict from the mirror."""
         self._narration.chapter("Everything is checked once more, offline")
-        for lab in labs:
-            if lab.party not in self._silences:
-                rehearsal.stop_agent(lab)
-        self._processes.stop("ledger")
-        self._processes.stop(*(f"witness-{one.name}" for one in rehearsal.witnesses))
+        rehearsal.stop_agents(*(lab for lab in labs if lab.party not in self._silences))
+        self._processes.stop("ledger", *(f"witness-{one.name}" for one in rehearsal.witnesses))
         again = audit_mirror(rehearsal, "again", period)
         self._expectations.expect(
             "a second audit, from the mirror alone, gives the same bytes",
@@ -253,8 +251,10 @@ class Story:
         if to is None:
             return None
         key = read_reading_key(rehearsal.cast.reading_key(AUDITOR))
-        sealed = look_into(self._folder / "log", rehearsal.agreement, to, key)
-        rival = audit_as_rival(rehearsal, "rival", period)
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            auditing = beside.submit(audit_as_rival, rehearsal, "rival", period)
+            sealed = look_into(self._folder / "log", rehearsal.agreement, to, key)
+            rival = auditing.result()
         expect_sealed(sealed, rival, self._expectations)
         self._narration.say(
             f"{sealed.opened} summaries open for the auditor; the ledger's folder holds "
