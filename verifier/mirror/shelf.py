@@ -100,7 +100,8 @@ class Shelf:
             ) from None
 
     def begin(self, note: bytes) -> None:
-        """Remember which checkpoint the mirror is being brought to."""
+        """Remember which checkpoint the mirror is being brought to; what was stored for another is forgotten."""
+        self._fresh.clear()
         with _writing(self.folder):
             self._put_lasting(_PENDING, note)
 

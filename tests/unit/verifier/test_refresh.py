@@ -196,6 +196,20 @@ def test_a_log_that_grew_meanwhile_leaves_no_parts_behind(book: Logbook, tmp_pat
     assert not (tmp_path / "work/pending").exists()
 
 
+def test_one_process_goes_on_after_runs_that_failed(book: Logbook, tmp_path: Path) -> None:
+    with Shelf.open(tmp_path) as shelf:
+        for count in (0, 300, 3, 200, 1):
+            grow(book, count)
+            source = Served(book)
+            source.stop_after = 7
+            with suppress(MirrorError):
+                refresh(source, shelf, trust(book))
+        refresh(Served(book), shelf, trust(book))
+        grow(book, 5)
+        refresh(Served(book), shelf, trust(book))
+    assert files(tmp_path) == dict(served(book.prefix()))
+
+
 @pytest.mark.parametrize("damage", [b"", b"\0" * 4096, None])
 def test_what_lies_there_half_written_is_fetched_again(
     book: Logbook, tmp_path: Path, damage: bytes | None
