@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from statements.header import HEADER_LENGTH, TEMPLATE, Header, decode_header
 from statements.kinds import PUBLIC, SEALABLE, Kind
-from statements.record import RECORD_LENGTH, Record, decode_record, encode_record
+from statements.record import RECORD_LENGTH, Record, encode_record
 from statements.signing import SIGNATURE_LENGTH, pae
 from verifier.instants import LAST_MS
 from verifier.rows.digests import Digests
@@ -28,7 +28,8 @@ Octets = NDArray[np.uint8]
 _MOST: Final = 2**62
 """More records than a log can hold."""
 _HEADER_AT: Final = 3
-_SIGNATURE_AT: Final = _HEADER_AT + HEADER_LENGTH + 2
+_HEADER_END: Final = _HEADER_AT + HEADER_LENGTH
+_SIGNATURE_AT: Final = _HEADER_END + 2
 _FIELDS: Final = {  # name: (offset in the header, format); docs/protocol.md, header.proto
     "kind": (1, "<u4"),
     "author": (7, "V32"),
@@ -110,18 +111,15 @@ class Records:
 
     def header(self, row: int) -> Header:
         """Return a row's header."""
-        return decode_header(self._record(row).header)
+        return decode_header(self.header_bytes(row))
 
     def header_bytes(self, row: int) -> bytes:
         """Return a row's header as it was signed."""
-        return self._record(row).header
+        return self.octets[row, _HEADER_AT:_HEADER_END].tobytes()
 
     def signature(self, row: int) -> bytes:
         """Return a row's signature."""
-        return self._record(row).signature
-
-    def _record(self, row: int) -> Record:
-        return decode_record(self.octets[row].tobytes())
+        return self.octets[row, _SIGNATURE_AT : _SIGNATURE_AT + SIGNATURE_LENGTH].tobytes()
 
 
 def read_records(entries: Sequence[bytes]) -> Records:
@@ -158,7 +156,7 @@ def read_records(entries: Sequence[bytes]) -> Records:
     chain, first = number_rows(octets[:, _SPEAKER])
     return Records(
         index=places,
-        ids=Digests(rows.part(_HEADER_AT, _HEADER_AT + HEADER_LENGTH).digests(pae(b""))),
+        ids=Digests(rows.part(_HEADER_AT, _HEADER_END).digests(pae(b""))),
         chain=chain,
         first=first,
         kind=table["kind"].astype(np.int64),

@@ -7,7 +7,6 @@ hash. Both give the same digests and refuse the same rows: tests hold them to it
 
 import hashlib
 from collections.abc import Callable, Sequence
-from operator import add
 from typing import Final
 
 import numpy as np
@@ -43,19 +42,17 @@ def backend() -> str:
 def _with_hashlib(
     buffers: Sequence[bytes], buffer: Int64, start: Int64, length: Int64, prefix: bytes
 ) -> bytes:
-    sha256 = hashlib.sha256
-    which, starts, lengths = buffer.tolist(), start.tolist(), length.tolist()
-    least = min(min(column, default=0) for column in (which, starts, lengths))
-    if least < 0 or max(which, default=-1) >= len(buffers):
+    if len(buffer) and (buffer.min() < 0 or buffer.max() >= len(buffers)):
         raise ValueError("a row lies in no buffer")
-    ends = list(map(add, starts, lengths))
-    sizes = [len(data) for data in buffers]
-    if any(end > sizes[at] for at, end in zip(which, ends, strict=True)):
+    sizes = np.array([len(data) for data in buffers], dtype=np.int64)[buffer]
+    if not ((start >= 0) & (start <= sizes) & (length >= 0) & (length <= sizes - start)).all():
         raise ValueError("a row does not lie in its buffer")
-    rows = zip(which, starts, ends, strict=True)
+    sha256 = hashlib.sha256
+    data = map(buffers.__getitem__, buffer.tolist())
+    rows = zip(data, start.tolist(), (start + length).tolist(), strict=True)
     if prefix:
-        return b"".join([sha256(prefix + buffers[at][a:b]).digest() for at, a, b in rows])
-    return b"".join([sha256(buffers[at][a:b]).digest() for at, a, b in rows])
+        return b"".join([sha256(prefix + octets[at:end]).digest() for octets, at, end in rows])
+    return b"".join([sha256(octets[at:end]).digest() for octets, at, end in rows])
 
 
 BACKENDS: Final[dict[str, HashRows]] = {"hashlib": _with_hashlib}

@@ -4,6 +4,7 @@ Whatever is changed in what a log says: a fast way that took what the slow one r
 """
 
 from dataclasses import replace
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
@@ -30,6 +31,7 @@ from verifier.evidence.gather import gather
 from verifier.evidence.records import read_records
 from verifier.mirror.prefix import LogPrefix, fetch_prefix
 from verifier.report.document import encode_document, to_document
+from verifier.rows import hashing
 from verifier.ruleset import Ruleset
 from verifier.verdict import conclude
 
@@ -69,6 +71,15 @@ def _both_ways(book: Logbook, period: tuple[int, int], ruleset: Ruleset) -> byte
     prefix = fetch_prefix(source, LogTrust.of(book.pins, book.pins.ledgers[0]))
     assert _verdict(book, prefix, period, ruleset) == wanted
     return wanted
+
+
+def test_no_verdict_depends_on_how_rows_are_hashed(busy: Pause, ruleset: Ruleset) -> None:
+    found = set()
+    for name, way in hashing.BACKENDS.items():
+        with mock.patch.dict(hashing.BACKENDS, {name: way}, clear=True):
+            assert hashing.backend() == name
+            found.add(_verdict(busy.book, busy.book.prefix(), busy.in_force, ruleset))
+    assert len(found) == 1
 
 
 changes = st.lists(

@@ -110,6 +110,31 @@ def test_rows_are_numbered_in_the_order_in_which_they_appear(said: list[bytes]) 
     assert first.tolist() == [said.index(one) for one in known]
 
 
+@pytest.mark.parametrize("bits", [16, 40])
+def test_rows_are_numbered_alike_though_parts_of_what_they_are_mixed_to_are_the_same(
+    monkeypatch: pytest.MonkeyPatch, bits: int
+) -> None:
+    monkeypatch.setattr("verifier.rows.numbering._FACTORS", np.array([1 << bits], dtype=np.uint64))
+    said = np.random.default_rng(1).integers(0, 9, (200, 1), dtype=np.uint8)
+    known: dict[int, int] = {}
+    numbers, _ = number_rows(said)
+    assert numbers.tolist() == [known.setdefault(one, len(known)) for one in said[:, 0].tolist()]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.binary(min_size=2, max_size=2)), max_size=20),
+    st.booleans(),
+)
+def test_what_is_the_same_in_a_group_is_numbered_as_without_it(
+    said: list[tuple[int, bytes]], alike: bool
+) -> None:
+    own = [bytes([which, 7]) if alike else one for which, one in said]
+    octets = np.frombuffer(b"".join(own), np.uint8).reshape(len(said), 2)
+    group = np.array([which for which, _ in said], dtype=np.int64)
+    for found, wanted in zip(number_rows(octets, group), number_rows(octets), strict=True):
+        assert found.tolist() == wanted.tolist()
+
+
 def test_rows_that_were_made_to_be_mixed_up_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("verifier.rows.numbering._FACTORS", np.zeros(1, dtype=np.uint64))
     numbers, first = number_rows(np.array([[1], [2], [1], [3]], dtype=np.uint8))
