@@ -2,8 +2,8 @@
 
 They are meant for auditors and ledgers by the dozen; before the public stands a web server of its own kind. Each takes
 :data:`MOST_CONNECTIONS` at once, and gives a request :data:`REQUEST_S` seconds from its first byte to its last answer.
-When there is no room, the connection on which longest nothing was asked makes it, so that those who only hold
-connections open hold up nobody who asks.
+When there is no room, the connection that was waited on for longest makes it, be it for a handshake or for the rest of
+a request, so that those who only hold connections open hold up nobody who asks.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ REQUEST_S: Final = 120.0
 HANDSHAKE_S: Final = 10.0
 """Seconds in which a connection must be secured."""
 QUIET_S: Final = 1.0
-"""Seconds for which a connection that asks nothing is left in peace, whoever waits for its room."""
+"""Seconds that a connection has to ask something, whoever waits for its room."""
 IDLE_S: Final = 30.0
 """Seconds that a connection may wait for its next bytes, or its client to take some."""
 _PIECE: Final = 1 << 18
@@ -55,9 +55,17 @@ class Handler(BaseHTTPRequestHandler):
         super().handle_one_request()
 
     def parse_request(self) -> bool:
-        """Understand a request; from now on it is being answered, and makes room for nobody."""
+        """Understand a request; one without a body is then whole."""
+        understood = super().parse_request()
+        if understood and "Content-Length" not in self.headers:
+            self.server.hear_request(self.connection)
+        return understood
+
+    def read_body(self, length: int) -> bytes:
+        """Return the body of a request, which is then whole."""
+        body = self.rfile.read(length)
         self.server.hear_request(self.connection)
-        return super().parse_request()
+        return body
 
     def send(
         self,
@@ -145,7 +153,7 @@ class _Counted(ThreadingHTTPServer):
 
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
         self._due: dict[socket.socket, float] = {}
-        self._quiet: dict[socket.socket, float] = {}  # on which nothing is asked, and since when
+        self._quiet: dict[socket.socket, float] = {}  # those waited on, and since when
         self._counting = threading.Lock()
         super().__init__(address, handler)
 
@@ -184,7 +192,7 @@ class _Counted(ThreadingHTTPServer):
                 self._quiet[connection] = now
 
     def hear_request(self, connection: socket.socket) -> None:
-        """Note that a connection asks something."""
+        """Note that a connection has asked something, is being answered, and makes room for nobody."""
         with self._counting:
             self._quiet.pop(connection, None)
 
@@ -205,6 +213,9 @@ class _Counted(ThreadingHTTPServer):
             self._quiet[secured] = self._quiet.pop(request)
         try:
             secured.do_handshake()
+        except OSError as error:
+            _log.debug("a connection was not secured", why=str(error))
+        else:
             super().finish_request(secured, client_address)
         finally:
             self.shutdown_request(secured)

@@ -13,7 +13,14 @@ import structlog
 
 from ledger.access import AccessError, Permission
 from ledger.errors import ObjectError
-from ledger.http_server import IDLE_S, MOST_CONNECTIONS, REQUEST_S, BoundedServer, Handler
+from ledger.http_server import (
+    IDLE_S,
+    MOST_CONNECTIONS,
+    QUIET_S,
+    REQUEST_S,
+    BoundedServer,
+    Handler,
+)
 from ledger.objects.interface import ObjectStore
 from ledger.publisher import CHECKPOINT
 from ledger.tls import ServerTls
@@ -42,6 +49,7 @@ class WebServer(BoundedServer):
         most_connections: int = MOST_CONNECTIONS,
         request_s: float = REQUEST_S,
         idle_s: float = IDLE_S,
+        quiet_s: float = QUIET_S,
         tls: ServerTls | None = None,
     ) -> None:
         handler = type("Files", (_Files,), {"objects": objects, "timeout": idle_s, "tls": tls})
@@ -51,6 +59,7 @@ class WebServer(BoundedServer):
             handler,
             most_connections=most_connections,
             request_s=request_s,
+            quiet_s=quiet_s,
             context=None if tls is None else tls.context,
         )
 

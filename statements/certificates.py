@@ -79,7 +79,11 @@ def _verify_valid(one: x509.Certificate, where: Path, now: datetime) -> None:
             f"{where}: valid from {one.not_valid_before_utc:%Y-%m-%dT%H:%M:%SZ} on: is this machine's clock right?",
         )
     if now > one.not_valid_after_utc:
-        raise CertificateError(
-            "EXPIRED",
-            f"{where}: expired at {one.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}: put a new one there",
-        )
+        raise expired(where, one.not_valid_after_utc)
+
+
+def expired(where: Path, at: datetime) -> CertificateError:
+    """Return the error of a certificate that has expired; ``where`` names its file."""
+    return CertificateError(
+        "EXPIRED", f"{where}: expired at {at:%Y-%m-%dT%H:%M:%SZ}: put a new one there"
+    )

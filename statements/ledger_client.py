@@ -17,7 +17,7 @@ import grpc
 from protos.stillwatch.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 from protos.stillwatch.statement.v1 import header_pb2
 from statements.author import EPOCH_LENGTH, Statement
-from statements.errors import RecordError, SubmissionError
+from statements.errors import CertificateError, RecordError, SubmissionError
 from statements.record import decode_record
 from statements.tls import ClientTls, open_channel
 
@@ -260,6 +260,11 @@ class LedgerClient:
 
     def _handshake_failed(self, words: str) -> tuple[str, str]:
         """Say what most likely keeps a connection from being secured; gRPC says it to those who know TLS."""
+        try:
+            if self._tls is not None:
+                self._tls.verify_current()
+        except CertificateError as error:
+            return error.reason, f"{error}: {words}"
         if any(sign in words for sign in _UNTRUSTED):
             why = "what answers there shows no certificate for this name by a CA in ca.pem that is valid now"
             return "SERVER_NOT_TRUSTED", f"{why}: {words}"

@@ -22,7 +22,7 @@ from typing import Final, TypeAlias
 import click
 import grpc
 
-from statements.certificates import Identity, parse_certificates, parse_identity
+from statements.certificates import Identity, expired, parse_certificates, parse_identity
 from statements.errors import CertificateError
 from statements.keys import read_secret
 from statements.watched import LOOK_EVERY_S, Watched
@@ -105,6 +105,13 @@ class ClientTls:
             return read_file(folder / CA), None if alone else read_pair(folder)
 
         self._watched = Watched(f"credentials in {folder}", read, parse, every_s=every_s)
+        self._folder, self._now_s = folder, now_s
+
+    def verify_current(self) -> None:
+        """Refuse a certificate of one's own that has expired since it was read: :class:`CertificateError`."""
+        own = self.credentials().own
+        if own is not None and own.expires.timestamp() < self._now_s():
+            raise expired(self._folder / CERTIFICATE, own.expires)
 
     def credentials(self) -> Credentials:
         """Return the newest good ones; the same object until the files change."""

@@ -90,7 +90,7 @@ class _Asking(Handler):
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {REQUEST_LIMIT} bytes are read\n"
             )
             return None
-        return self.rfile.read(int(length))
+        return self.read_body(int(length))
 
     def _say(self, status: HTTPStatus, text: str, kind: str = _TEXT) -> None:
         headers = {"Content-Type": kind, "Cache-Control": "no-store"}

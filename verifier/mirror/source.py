@@ -10,7 +10,6 @@ from concurrent.futures import CancelledError
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol, Self
-from urllib.parse import urlsplit
 
 import httpx
 
@@ -88,9 +87,12 @@ class HttpSource:
         least_bytes_per_s: float = LEAST_BYTES_PER_S,
     ) -> None:
         self._url = url.rstrip("/")
-        parts = urlsplit(self._url)
+        try:
+            parts = httpx.URL(self._url)
+        except httpx.InvalidURL as error:
+            raise MirrorError("BAD_ADDRESS", f"{url} is no address: {error}") from None
         if parts.scheme != "https":
-            verify_plain(parts.hostname or "", url)
+            verify_plain(parts.host, url)
         self._tls = tls
         self._transport = transport
         self._timeout_s = timeout_s

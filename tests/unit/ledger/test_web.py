@@ -224,6 +224,52 @@ def test_more_connections_than_there_is_room_for_are_closed_and_room_comes_back(
     server.close()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        b"",
+        b"GET /check",
+        b"GET /checkpoint HTTP/1.1\r\n",
+        b"GET /checkpoint HTTP/1.1\r\nHost: x\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n",
+    ],
+)
+def test_who_holds_every_connection_and_asks_nothing_makes_room(folder: Path, words: bytes) -> None:
+    server = WebServer("127.0.0.1", 0, DirectoryStore(folder), most_connections=8, quiet_s=0.3)
+    held = [socket.create_connection(("127.0.0.1", server.port), timeout=5) for _ in range(8)]
+    for connection in held:
+        connection.sendall(words)
+    time.sleep(0.5)
+    for _ in range(8):
+        assert ask(server, "/checkpoint")[0] == 200
+    for connection in held:
+        connection.close()
+    server.close()
+
+
+def test_who_is_being_answered_makes_room_for_nobody(folder: Path) -> None:
+    DirectoryStore(folder).put({"bodies/002": bytes(30_000_000)})
+    server = WebServer("127.0.0.1", 0, DirectoryStore(folder), most_connections=2, quiet_s=0.1)
+    slow = []
+    for _ in range(2):
+        connection = socket.socket()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        connection.settimeout(10)
+        connection.connect(("127.0.0.1", server.port))
+        connection.sendall(b"GET /bodies/002 HTTP/1.0\r\n\r\n")
+        slow.append(connection)
+    time.sleep(0.5)
+    with contextlib.suppress(ConnectionResetError):
+        assert raw(server, b"GET /checkpoint HTTP/1.0\r\n\r\n") == b""
+    for connection in slow:
+        got = 0
+        while piece := connection.recv(65_536):
+            got += len(piece)
+        assert got > 30_000_000, "each got its file whole"
+        connection.close()
+    server.close()
+
+
 def test_a_store_that_fails_is_an_answer(tmp_path: Path) -> None:
     class Broken(DirectoryStore):
         def open(self, path: str) -> None:

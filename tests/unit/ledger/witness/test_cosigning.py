@@ -236,6 +236,8 @@ class Secured:
     def close(self) -> None:
         self.server.close()
         self.memory.close()
+        while self.server._server._due:  # its threads still have something to log
+            time.sleep(0.01)
 
 
 @pytest.fixture
