@@ -90,30 +90,36 @@ def _split(chain: _Chain, found: Sequence["_Reading"], key: VerifyingKey | None)
     """Return the first place of a chain with two statements that its key signed."""
     if key is None:
         return None
-    said: dict[int, dict[bytes, tuple[_Reading, int]]] = {}
+    said: dict[int, dict[bytes, list[tuple[_Reading, int]]]] = {}
     for reading in found:
         for row in reading.chains[chain].tolist():
             place = said.setdefault(int(reading.records.sequence[row]), {})
-            place.setdefault(reading.records.ids[row], (reading, row))
+            place.setdefault(reading.records.ids[row], []).append((reading, row))
     for _, place in sorted(said.items()):
         if len(place) < 2:
             continue
-        signed = [
-            reading.statement(row)
-            for ident, (reading, row) in place.items()
-            if _is_signed(key, ident, reading.records.signature(row))
-        ]
+        signed = [one for copies in place.values() if (one := _signed(key, copies)) is not None]
         if len(signed) > 1:
             return Split(signed[0], signed[1])
     return None
 
 
-def _is_signed(key: VerifyingKey, ident: bytes, signature: bytes) -> bool:
-    try:
-        verify_signature(key, ident, signature)
-    except SignatureError:
-        return False
-    return True
+def _signed(key: VerifyingKey, copies: Sequence[tuple["_Reading", int]]) -> SplitStatement | None:
+    """Return the copy of a statement that its key signed, one with its body where there is one.
+
+    A statement's id says nothing of its signature: another source's copy may bear a false one.
+    """
+    found: SplitStatement | None = None
+    for reading, row in copies:
+        try:
+            verify_signature(key, reading.records.ids[row], reading.records.signature(row))
+        except SignatureError:
+            continue
+        one = reading.statement(row)
+        if one.statement.stored:
+            return one
+        found = found or one
+    return found
 
 
 class _Reading:

@@ -92,6 +92,20 @@ def test_a_header_that_its_key_did_not_sign_accuses_nobody(
     assert _found(one, other) == []
 
 
+def test_a_false_copy_of_a_statement_hides_no_fork(books: tuple[Logbook, Logbook]) -> None:
+    """Nor does one without its body keep the body away."""
+    one, other = books
+    liar, bare = one.copy(), one.copy()
+    said = one.sign(one.people["aurora"], _reply("one"))
+    one.log(said)
+    liar.log(Statement(said.header, SigningKey.generate().sign(said.id), said.stored))
+    bare.log(said, body=False)
+    other.say("aurora", _reply("two"))
+    (split,) = _found(liar, bare, one, other)
+    assert split.one.place.source == "2"
+    assert split.one.statement == said
+
+
 def test_without_an_opening_that_shows_the_key_nothing_is_said(
     books: tuple[Logbook, Logbook],
 ) -> None:
