@@ -7,9 +7,11 @@ from typing import Final
 
 from protos.stillwatch.statement.v1 import header_pb2, summary_pb2
 from statements.disclosure import DisclosureClass
+from statements.errors import SealError
 from statements.kinds import PUBLIC, Kind
 from statements.sealing import ReadingKey
 from verifier.agreement.model import Agreement
+from verifier.evidence.errors import UnreadError
 from verifier.evidence.gather import gather
 from verifier.mirror.prefix import fetch_prefix, served_log
 from verifier.mirror.source import FolderSource
@@ -42,8 +44,7 @@ class Sealed:
 def look_into(log: Path, agreement: Agreement, to: DisclosureClass, key: ReadingKey) -> Sealed:
     """Open every sealed summary of a ledger's folder with a reader's key, and look for it in the folder's files.
 
-    Raises the verifier's errors for a log that does not verify, and :class:`SealError` or :class:`UnreadError` for a
-    summary that the key does not open.
+    Raises the verifier's errors for a log that does not verify.
     """
     source = FolderSource(log)
     evidence = gather(
@@ -57,7 +58,10 @@ def look_into(log: Path, agreement: Agreement, to: DisclosureClass, key: Reading
     for row in sealed:
         body = evidence.prefix.bodies[int(records.index[row])] or b""
         stored = max(stored, len(body))
-        plain = header_pb2.Body.FromString(evidence.opener.open(records, row, body))
+        try:
+            plain = header_pb2.Body.FromString(evidence.opener.open(records, row, body))
+        except (SealError, UnreadError):
+            continue
         opened += 1
         in_plain += any(probe in data for probe in _probes(plain) for data in held)
     return Sealed(to, len(rows), len(sealed), opened, in_plain, stored)

@@ -16,6 +16,7 @@ from simulator.demo.ending import further
 from simulator.demo.sealed import look_into
 from statements.kinds import Kind
 from statements.reading_keys import read_reading_key
+from statements.sealing import ReadingKey
 from verifier.agreement.parse import parse_agreement
 from verifier.evidence.gather import gather
 from verifier.mirror.prefix import fetch_prefix, served_log
@@ -139,6 +140,8 @@ def test_a_ledger_that_kept_one_summary_in_plain_is_found_out(
     stored = evidence.prefix.bodies[int(records.index[row])] or b""
     (log / "private" / "notes").write_bytes(b"..." + evidence.opener.open(records, row, stored))
     assert look_into(log, agreement, to, key).in_plain == 1
+    stranger = look_into(log, agreement, to, ReadingKey.generate())
+    assert stranger.sealed > stranger.opened == 0
 
 
 def test_an_audit_of_the_log_as_it_was_gives_the_bytes_that_it_gave_then(
