@@ -61,10 +61,9 @@ def _weigh(case: PartyCase, one: Replacement, times: int) -> tuple[Severity, str
     """Return what a replacement does to the verdict, and words; ``times`` is how often who said so has done so."""
     pins = case.agreement.pins
     pin = pins.by_key.get(one.author)
+    how = "its party" if pin is None else "a ruling of the panel"
     if one.by in pins.by_recovery:
         how = "its recovery key"
-    else:
-        how = "its party" if pin is None else "a ruling of the panel, which ended its recovery key"
     words = f"its key was replaced, as lost or stolen, by {how}"
     if pin is not None and pin.role is Role.METER:
         return Severity.DOUBT, f"{words}; what it read before may not be its own word"
