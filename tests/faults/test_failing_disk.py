@@ -240,7 +240,7 @@ def test_a_power_cut_at_a_few_calls_leaves_a_mirror_whole(
 ) -> None:
     run = mirror_scene.Play(mirrored, tmp_path / "run", library, keep=True)
     run.work()
-    assert run.cuts(every=9) > 20
+    assert run.cuts(every=15) > 10
 
 
 @pytest.mark.slow
