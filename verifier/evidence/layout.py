@@ -93,7 +93,7 @@ class Layout:
         }
         same: Bools = np.empty(len(stored), dtype=np.bool_)
         told = _Told.by(self)
-        for rows, block in stored.stack().by_block():
+        for rows, block in stored.blocks():
             same[rows] = told.matches(block)
             for path, octets in found.items():
                 start, end = self.fields[path]

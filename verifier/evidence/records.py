@@ -73,7 +73,6 @@ def _constants() -> tuple[Int64, Octets]:
 
 
 _PLACES, _VALUES = _constants()
-_NONE: Final = np.zeros((0, RECORD_LENGTH), dtype=np.uint8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,7 +130,7 @@ def read_records(entries: Sequence[bytes]) -> Records:
         (int(index), "its length is not that of a record") for index in np.flatnonzero(~fitting)
     ]
     rows = rows.take(places) if refused else rows
-    octets = rows.stack().columns(0, RECORD_LENGTH) if len(rows) else _NONE
+    octets = rows.columns(0, RECORD_LENGTH)
     table = octets.view(_DTYPE)[:, 0]
     good = (octets[:, _PLACES] == _VALUES).all(axis=1)
     told = {"its fields are not those of a record": ~good}

@@ -24,6 +24,8 @@ ABSENT: Final = -1
 """The length of a row that is not there: ``None`` to whoever asks for it."""
 _MOST_VIEWS: Final = 8
 """Runs of evenly spaced rows in one buffer that are looked at where they lie; of more, copies are made."""
+_ROWS_COPIED: Final = 256
+"""Rows that are copied at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -150,22 +152,28 @@ class Rows(Sequence[_T], Generic[_T]):
         """Return the SHA-256 of ``prefix`` and each row, end to end; all of the rows must be there."""
         return hash_rows(self.buffers, self.buffer, self.start, self.length, prefix)
 
-    def stack(self) -> "Stack":
-        """Return rows of one length as a matrix; raises :class:`ValueError` when they have several, or are absent."""
+    def columns(self, start: int, end: int) -> Octets:
+        """Return bytes [start, end) of each row as a matrix; the rows have one length."""
+        if not 0 <= start <= end or (self.length < end).any():
+            raise ValueError(f"a row has no bytes [{start}, {end})")
+        found = np.empty((len(self), end - start), dtype=np.uint8)
+        for rows, block in self.blocks():
+            found[rows] = block[:, start:end]
+        return found
+
+    def blocks(self) -> Iterator[tuple["Int64 | slice", Octets]]:
+        """Yield rows of one length as matrices, some at a time, with their places: where they lie, if that can be.
+
+        Raises :class:`ValueError` when the rows have several lengths, or one is absent.
+        """
         width = int(self.length[0]) if len(self) else 0
         if width < 0 or (self.length != width).any():
             raise ValueError("the rows have not one length")
-        blocks: list[Octets] = []
-        places: list[Int64] = []
         for data, rows in self._by_buffer():
-            blocks += _views(data, self.start[rows], width)
-            places.append(rows)
-        order = np.concatenate([np.zeros(0, np.int64), *places])
-        if (order[1:] > order[:-1]).all():
-            return Stack(tuple(blocks), len(self), width)
-        whole = np.empty((len(self), width), dtype=np.uint8)
-        whole[order] = np.concatenate(blocks)
-        return Stack((whole,), len(self), width)
+            for first, block in _blocks(data, self.start[rows], width):
+                places = rows[first : first + len(block)]
+                beside = int(places[-1]) - int(places[0]) + 1 == len(places)
+                yield slice(int(places[0]), int(places[-1]) + 1) if beside else places, block
 
     def _by_buffer(self) -> Iterator[tuple[bytes, Int64]]:
         """Yield each buffer in use, with the places of the rows that lie in it."""
@@ -175,45 +183,24 @@ class Rows(Sequence[_T], Generic[_T]):
             yield self.buffers[self.buffer[order[first]]], order[first:last]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Stack:
-    """Rows of one width as a matrix [rows, width], in blocks of rows that stay where they lie."""
-
-    blocks: tuple[Octets, ...] = field(repr=False)
-    rows: int
-    width: int
-
-    def __len__(self) -> int:
-        return self.rows
-
-    def columns(self, start: int, end: int) -> Octets:
-        """Return bytes [start, end) of each row, [rows, end - start]."""
-        if not 0 <= start <= end <= self.width:
-            raise ValueError(f"there are no columns [{start}, {end}) of {self.width}")
-        found = np.empty((self.rows, end - start), dtype=np.uint8)
-        for rows, block in self.by_block():
-            found[rows] = block[:, start:end]
-        return found
-
-    def by_block(self) -> Iterator[tuple[slice, Octets]]:
-        """Yield each block with the rows that it holds."""
-        first = 0
-        for block in self.blocks:
-            yield slice(first, first + len(block)), block
-            first += len(block)
-
-
-def _views(data: bytes, start: Int64, width: int) -> list[Octets]:
-    """Return rows of one buffer as matrices, without a copy where they are evenly spaced."""
+def _blocks(data: bytes, start: Int64, width: int) -> Iterator[tuple[int, Octets]]:
+    """Yield rows of one buffer as matrices, each with its first row; evenly spaced ones are not copied."""
     steps = np.diff(start)
     step = int(steps.min()) if len(steps) else width
-    cuts = np.flatnonzero(steps != step) + 1
-    edges = [0, *cuts.tolist(), len(start)]
+    edges = [0, *(np.flatnonzero(steps != step) + 1).tolist(), len(start)]
     if len(edges) <= _MOST_VIEWS and step >= width > 0:
-        return [  # numpy refuses a view that would leave its buffer
-            np.ndarray((after - at, width), np.uint8, data, int(start[at]), (step, 1))
-            for at, after in pairwise(edges)
-        ]
-    if not width:
-        return [np.zeros((len(start), 0), dtype=np.uint8)]
-    return [sliding_window_view(np.frombuffer(data, np.uint8), width)[start]]
+        for first, after in pairwise(edges):  # numpy refuses a view that would leave its buffer
+            yield (
+                first,
+                np.ndarray((after - first, width), np.uint8, data, int(start[first]), (step, 1)),
+            )
+        return
+    octets = np.frombuffer(data, np.uint8)
+    for first in range(0, len(start), _ROWS_COPIED):
+        some = start[first : first + _ROWS_COPIED]
+        yield (
+            first,
+            sliding_window_view(octets, width)[some]
+            if width
+            else np.zeros((len(some), 0), dtype=np.uint8),
+        )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from verifier.rows.digests import Digests
 from verifier.rows.numbering import number_rows
-from verifier.rows.rows import ABSENT, Rows, Stack
+from verifier.rows.rows import ABSENT, Rows
 
 strings = st.lists(st.none() | st.binary(max_size=20), max_size=12)
 
@@ -50,7 +50,7 @@ def test_rows_have_the_digests_of_their_strings(said: list[bytes], chance: int) 
 
 
 @given(st.integers(0, 9), st.integers(1, 40), st.integers(0, 2**32 - 1), st.data())
-def test_a_stack_has_the_bytes_of_its_rows(
+def test_rows_of_one_length_are_a_matrix(
     width: int, count: int, chance: int, data: st.DataObject
 ) -> None:
     said = data.draw(
@@ -65,22 +65,24 @@ def test_a_stack_has_the_bytes_of_its_rows(
     )
     for rows in (_scattered(said, chance), Rows.of(said), beside):
         assert list(rows) == said
-        stack = rows.stack()
         first, last = sorted((chance % (width + 1), chance // 7 % (width + 1)))
-        assert [one.tobytes() for one in stack.columns(first, last)] == [
+        assert [one.tobytes() for one in rows.columns(first, last)] == [
             one[first:last] for one in said
         ]
         assert list(rows.part(first, last)) == [one[first:last] for one in said]
-        assert [row.tobytes() for _, block in stack.by_block() for row in block] == said
+        whole = np.zeros((count, width), dtype=np.uint8)
+        for at, block in rows.blocks():
+            whole[at] = block
+        assert [row.tobytes() for row in whole] == said
 
 
-def test_rows_of_several_lengths_are_no_stack() -> None:
+def test_rows_of_several_lengths_are_no_matrix() -> None:
     for said in ([b"a", b"bb"], [b"a", None], [None]):
         with pytest.raises(ValueError, match="not one length"):
-            Rows.of(said).stack()
+            list(Rows.of(said).blocks())
     for span in ((2, 4), (2, 1), (-1, 2)):
-        with pytest.raises(ValueError, match=r"no columns \[.* of 3"):
-            Stack((), 0, 3).columns(*span)
+        with pytest.raises(ValueError, match="has no bytes"):
+            Rows.of([b"abc"]).columns(*span)
     with pytest.raises(ValueError, match="fewer than 2"):
         Rows.of([b"a", b"bb"]).part(0, 2)
     with pytest.raises(ValueError, match="absent"):
