@@ -62,7 +62,12 @@ class ServerTls:
         return None if self._clients is None else self._clients.get()
 
     def grpc_credentials(self) -> grpc.ServerCredentials:
-        """Return what a port is opened with; at each handshake it looks for newer files."""
+        """Return what a port is opened with; at each handshake it looks for newer files.
+
+        Raises :class:`SetupError` for a server that does not ask who calls: anybody could.
+        """
+        if self._clients is None:
+            raise SetupError("NO_CLIENTS", "a gRPC port is for listed clients only")
         used = self._grpc_files()
 
         def fetch() -> grpc.ServerCertificateConfiguration | None:
