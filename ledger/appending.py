@@ -81,6 +81,8 @@ class Appending:
         sender = _sender(context)
         if self._unverified.level(sender) <= 0:
             await end_call(context, _TOO_MUCH_UNVERIFIED)
+        # First of all, or a status after an answer that was not taken would come with a second one, and not at all.
+        await context.send_initial_metadata(())
         stream = _Stream(sender, self._limits.in_flight)
         stream.reader = asyncio.create_task(self._read(requests, stream))
         self._streams.add(stream)

@@ -211,6 +211,22 @@ def test_a_client_that_takes_no_answers_is_let_go_and_others_are_served(
     channel.close()
 
 
+def test_a_client_that_does_not_even_take_its_first_answer_is_told_why_it_was_let_go(
+    cast: Cast, tmp_path: Path
+) -> None:
+    rig = Rig(cast, tmp_path / "log", Limits(answer_s=0.5))
+    empty = ledger_pb2.AppendRequest(statements=[header_pb2.Statement()] * 10_000)
+    own = [("grpc.http2.bdp_probe", 0), ("grpc.use_local_subchannel_pool", 1)]
+    with grpc.insecure_channel(f"127.0.0.1:{rig.port}", options=own) as channel:
+        call = ledger_pb2_grpc.LedgerServiceStub(channel).Append(iter([empty] * 8), timeout=20)
+        wait_until(lambda: rig.on_loop(lambda: len(rig.appending._streams)) == 1)
+        wait_until(lambda: rig.on_loop(lambda: len(rig.appending._streams)) == 0)
+        with faulted(grpc.StatusCode.RESOURCE_EXHAUSTED, "BUSY"):
+            for _ in call:
+                pass
+    rig.close()
+
+
 @pytest.fixture
 def hurried(cast: Cast, tmp_path: Path) -> Iterator[Rig]:
     made = Rig(cast, tmp_path / "hurried", Limits(connection_s=0.5, connection_grace_s=0.2))
