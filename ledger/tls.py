@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import grpc
+import structlog
 
 from ledger.access import Clients, parse_clients, read_clients
 from ledger.address import Address
@@ -23,6 +24,8 @@ from ledger.errors import SetupError
 from statements.certificates import Identity
 from statements.tls import load_own, parse_pair, read_pair
 from statements.watched import LOOK_EVERY_S, Watched
+
+_log = structlog.get_logger("stillwatch.tls")
 
 
 class ServerTls:
@@ -55,7 +58,19 @@ class ServerTls:
             if with_clients
             else None
         )
+        self._now_s = now_s
+        self._told: Identity | None = None
         self._https: tuple[Identity, Clients | None, ssl.SSLContext] | None = None
+
+    def _own(self) -> Identity:
+        own = self._identity.get()
+        if own is not self._told and own.renew_by.timestamp() < self._now_s():
+            self._told = own
+            _log.warning(
+                "the certificate is about to expire: put a new one there",
+                at=f"{own.expires:%Y-%m-%dT%H:%M:%SZ}",
+            )
+        return own
 
     def clients(self) -> Clients | None:
         """Return who may call, as of now; ``None`` for a server that does not ask."""
@@ -86,11 +101,11 @@ class ServerTls:
 
     def _grpc_files(self) -> tuple[Identity, bytes]:
         clients = self.clients()
-        return self._identity.get(), b"" if clients is None else clients.authorities
+        return self._own(), b"" if clients is None else clients.authorities
 
     def context(self) -> ssl.SSLContext:
         """Return what the next HTTPS connection is served with; the same object until files change."""
-        identity, clients = self._identity.get(), self.clients()
+        identity, clients = self._own(), self.clients()
         if self._https is not None and self._https[:2] == (identity, clients):
             return self._https[2]
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -18,7 +18,13 @@ class Identity:
 
     chain: bytes
     key: bytes
+    begins: datetime
     expires: datetime
+
+    @property
+    def renew_by(self) -> datetime:
+        """When a tenth of its life is left."""
+        return self.expires - (self.expires - self.begins) / 10
 
 
 def parse_certificates(data: bytes, where: Path, now_s: float | None) -> list[x509.Certificate]:
@@ -60,7 +66,7 @@ def parse_identity(chain: bytes, key: bytes, where: tuple[Path, Path], now_s: fl
             "OTHER_KEY",
             f"{where[0]} is not the certificate of the key in {where[1]}: replace both together",
         )
-    return Identity(chain, key, found[0].not_valid_after_utc)
+    return Identity(chain, key, found[0].not_valid_before_utc, found[0].not_valid_after_utc)
 
 
 def _verify_p256(one: x509.Certificate, where: Path) -> None:

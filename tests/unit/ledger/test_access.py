@@ -92,6 +92,21 @@ def test_the_table_has_every_method_of_the_service() -> None:
     assert {method for method in PERMISSIONS if method.startswith(f"/{SERVICE}/")} == methods
 
 
+def test_the_guides_table_is_the_ledgers(root: Path) -> None:
+    page = (root / "docs/guides/tls.md").read_text()
+    table = page.partition("| method | takes one of |")[2].partition("\n\n")[0]
+    documented = {
+        method: {Permission(one) for one in re.findall(r"`(\w+)`", takes)}
+        for methods, takes in re.findall(r"^\| (.+?) \| (.+?) \|$", table, re.MULTILINE)
+        for method in re.findall(r"`(\w+)`", methods)
+    }
+    ours = {method.rpartition("/")[2]: {*takes} for method, takes in PERMISSIONS.items()}
+    documented["ServerReflectionInfo"] = documented["Check"]
+    assert documented == ours
+    for reason in ("UNKNOWN_CLIENT", "NOT_PERMITTED", "SERVER_NOT_TRUSTED", "TLS_REQUIRED"):
+        assert f"`{reason}`" in page
+
+
 ROW = 'name = "hall"\ncertificate = "hall.pem"\nmay = ["read"]\n'
 
 

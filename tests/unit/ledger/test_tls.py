@@ -1,5 +1,6 @@
 """What a server's folder must hold before anything is served."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from structlog.testing import capture_logs
 
 from ledger.errors import SetupError
 from ledger.tls import ServerTls
@@ -65,6 +67,21 @@ def test_a_witness_says_in_one_line_why_it_does_not_start(
         witness, ["serve", str(place.path), "--http", "127.0.0.1:0", "--tls", str(folder)]
     )
     assert getattr(result.exception, "reason", None) == reason
+
+
+def test_a_certificate_that_is_about_to_expire_is_told_of_once(folder: Path) -> None:
+    seconds = [time.time()]
+    tls = ServerTls(folder, every_s=0.0, now_s=lambda: seconds[0])
+    hour = 3_600.0
+    for passed, told in ((0, 0), (21, 0), (22, 1), (23, 0)):
+        seconds[0] = time.time() + passed * hour
+        with capture_logs() as said:
+            tls.context()
+        assert sum("about to expire" in row["event"] for row in said) == told
+    write_folder(folder, own(hours=(-1, 240)))
+    with capture_logs() as said:
+        tls.context()
+    assert [row["event"] for row in said] == ["read again"]
 
 
 def test_a_certificate_that_nobody_issued_serves_too(tmp_path: Path) -> None:

@@ -293,10 +293,9 @@ def test_a_witness_that_was_renewed_too_late_is_not_believed_until_it_is(
     secured: Secured, tmp_path: Path
 ) -> None:
     stale = secured.certified(hours=(-2, -1))
+    lived = stale.certificate.not_valid_before_utc, stale.certificate.not_valid_after_utc
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    load_own(
-        context, Identity(stale.cert_pem, stale.key_pem, stale.certificate.not_valid_after_utc)
-    )
+    load_own(context, Identity(stale.cert_pem, stale.key_pem, *lived))
     secured.server._server.context = lambda: context
     cosigning = Cosigning(secured.policy(), 2.0, believing(tmp_path / "ours", secured.ca))
     try:
