@@ -10,6 +10,7 @@ Of the log no more is held at a time than a hash a record, and one bundle.
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -20,11 +21,13 @@ from ledger.publisher import CHECKPOINT
 from ledger.replay import Bundle, Replay
 from ledger.tree import Edge
 from protos.stillwatch.statement.v1 import governance_pb2
-from statements.body import decode_body
+from statements.body import decode_body, verify_stored
 from statements.body_bundle import FOLDER, decode_body_bundle
-from statements.errors import BodyError, PinsError
+from statements.errors import BodyError, HeaderError, PinsError, RecordError
+from statements.header import decode_header
 from statements.kinds import Kind, parse_content
 from statements.pins import Pins, read_pins
+from statements.record import decode_record
 from tlog.checkpoint import Checkpoint, parse_checkpoint, verify_checkpoint
 from tlog.cosignature import verify_cosignatures
 from tlog.errors import NoteError, TlogError
@@ -90,6 +93,7 @@ class _Examiner:
         place = aligned_path(FOLDER, 0) if read is None else read[0].path
         try:
             bodies = [None] if read is None else decode_body_bundle(read[1], read[0].width)
+            self._verify_first(bodies[0] or b"")
             content = parse_content(Kind.AGREEMENT, decode_body(bodies[0] or b""))
             assert isinstance(content, governance_pb2.Agreement)  # noqa: S101 - for the type checker
             pins = read_pins(content.text)
@@ -103,6 +107,18 @@ class _Examiner:
             self.found.note(CHECKPOINT, error.reason, str(error))
             return None
         return pins
+
+    def _verify_first(self, body: bytes) -> None:
+        """Refuse leaf 0's body when it is not the one that its record names: :class:`BodyError`.
+
+        Else an agreement of which a bit was flipped would have the checkpoint blamed.
+        """
+        read = read_form(self.objects, ENTRIES, 0, min(WIDTH, max(1, self.checkpoint.size)))
+        if read is None:
+            return  # told with the bundles
+        with suppress(TlogError, RecordError, HeaderError):  # as well
+            record = decode_record(decode_bundle(read[1], read[0].width)[0])
+            verify_stored(body, decode_header(record.header).stored_digest)
 
     def verify_signature(self, note: bytes, pins: Pins | None, vkey: str | None) -> None:
         origin = self.checkpoint.origin

@@ -180,6 +180,18 @@ def test_of_two_thousand_random_flips_each_is_found_and_its_file_named(kept: Kep
     assert min(tried.values()) > 20
 
 
+def test_of_the_agreement_in_leaf_0_no_bit_is_blamed_on_the_checkpoint(kept: Kept) -> None:
+    """The key that signs the log is read in there: a flip of its name is a flip of the body all the same."""
+    path = kept.folder / "bodies/000"
+    origin = path.read_bytes().index(ORIGIN.encode())
+    for byte in range(origin - 20, origin + len(ORIGIN) + 20):
+        flip = Flip("bodies/000", byte * 8)
+        kept.flip(flip)
+        flaws = examine(DirectoryStore(kept.folder), kept.folder, None).flaws
+        kept.flip(flip)
+        assert next((flaw.place, flaw.reason) for flaw in flaws) == ("bodies/000", "BODY_MISMATCH")
+
+
 @pytest.mark.parametrize(
     "count", [2, pytest.param(40, marks=pytest.mark.slow)], ids=["a few", "many"]
 )
