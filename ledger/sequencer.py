@@ -13,7 +13,7 @@ from typing import Self
 from google.protobuf.message import Message
 
 from ledger.admission import judge, proves, taken
-from ledger.chains import Chains, Head
+from ledger.chains import Chains, Epoch, Head
 from ledger.errors import JournalError
 from ledger.journal.interface import Entry, Journal, Leaf
 from ledger.keyring import TEACHING, Keyring, Undo
@@ -23,14 +23,23 @@ from ledger.screening import Screened
 from statements.author import NOTHING, Author, Seen, Statement
 from statements.body import SALT_LENGTH
 from statements.clock import Clock
-from statements.header import AUTHOR, HEADER_LENGTH, PREVIOUS, SEQUENCE, Header, decode_header
+from statements.header import (
+    AUTHOR,
+    HEADER_LENGTH,
+    PREVIOUS,
+    SEQUENCE,
+    SPEAKER,
+    Header,
+    decode_header,
+)
 from statements.kinds import Kind
-from statements.record import Record, decode_record, encode_time, join_record
+from statements.record import RECORD_LENGTH, Record, decode_record, encode_time, join_record
 from statements.signing import SigningKey, statement_id
 
 Draw = Callable[[int], bytes]
 """Draws that many random bytes."""
 _HEADER_AT = slice(3, 3 + HEADER_LENGTH)
+_TIME_AT = slice(RECORD_LENGTH - 8, RECORD_LENGTH)
 _NEAR = 64
 """Leaves that are this near to one another are read at once."""
 
@@ -83,20 +92,47 @@ class Sequencer:
         return sequencer
 
     def catch_up(self) -> None:
-        """Learn what the journal holds beyond what is known."""
-        for record, held in self._journal.leaves(self.size, self._journal.size()):
-            logged = decode_record(record)
-            header = decode_header(logged.header)
-            chain = self._chains.epoch(header.author, header.epoch)
-            if chain is not None and chain.holds(header):
-                self._chains.contest(header, self.size)
-            else:
-                if header.kind in TEACHING and held:
-                    self._learn(header, logged)
-                self._chains.push(header, self.size, statement_id(logged.header))
-            self._newest_ms = max(self._newest_ms, logged.logged_at_ms)
-            self.size += 1
+        """Learn what the journal holds beyond what is known.
+
+        All of it, at every start: nothing is kept beside the journal that could say otherwise. Of a statement that
+        goes on where one of its kind, key and epoch did before no more is read than its place.
+        """
+        going: dict[bytes, Epoch] = {}
+        heads: dict[int, tuple[Epoch, bytes]] = {}
+        try:
+            for record, held in self._journal.leaves(self.size, self._journal.size()):
+                said = record[_HEADER_AT]
+                chain = going.get(said[SPEAKER])
+                if chain is None or int.from_bytes(said[SEQUENCE], "little") != len(chain.indices):
+                    header = decode_header(said)
+                    chain = self._catch_up_one(header, record, held=held)
+                    if chain.indices[-1] == self.size:
+                        heads.pop(id(chain), None)  # a newer one is there
+                    if header.kind not in TEACHING:
+                        going[said[SPEAKER]] = chain
+                else:
+                    chain.indices.append(self.size)
+                    heads[id(chain)] = chain, said
+                self._newest_ms = max(self._newest_ms, int.from_bytes(record[_TIME_AT], "little"))
+                self.size += 1
+        finally:
+            for chain, said in heads.values():
+                chain.head = statement_id(said)
         self._doubtful = False
+
+    def _catch_up_one(self, header: Header, record: bytes, *, held: bool) -> Epoch:
+        """Learn of a record, and return the epoch that it is of."""
+        logged = decode_record(record)
+        chain = self._chains.epoch(header.author, header.epoch)
+        if chain is not None and chain.holds(header):
+            self._chains.contest(header, self.size)
+            return chain
+        if header.kind in TEACHING and held:
+            self._learn(header, logged)
+        self._chains.push(header, self.size, statement_id(logged.header))
+        chain = self._chains.epoch(header.author, header.epoch)
+        assert chain is not None  # noqa: S101 - it was pushed
+        return chain
 
     def _learn(self, header: Header, logged: Record) -> None:
         for _, stored in self._journal.read(self.size, self.size + 1):

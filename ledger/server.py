@@ -88,13 +88,13 @@ class Server:
         self._journal = journal
         self._objects = open_store(folder.objects, folder.path)
         self._keyring = Keyring(pins, folder.key.key_id)
-        self._sequencer = Sequencer.open(journal, self._keyring, clock, Quotas.of(how.limits))
-        if self._sequencer.size < FOUNDED:
+        if journal.size() < FOUNDED:
             raise SetupError(
                 "HALF_FOUNDED",
                 f"the log in {folder.path} was begun, and stopped half-way: "
                 f"`stillwatch ledger init {folder.path} --agreement FILE` goes on",
             )
+        self._sequencer = Sequencer(journal, self._keyring, clock, Quotas.of(how.limits))
         self._publishing = Publishing(folder.path, how.tls)
         self._announcer = Announcer()
         self._ticker = Ticker(
@@ -123,7 +123,8 @@ class Server:
                 closing.callback(part)
             for process in (screener, self._publishing):
                 closing.push_async_callback(process.close)
-                await process.start()
+            await screener.start()
+            await self._open()
             server, port = self._listen(appending, reading, following)
             await self._publish()
             web = WebServer(self._how.http.host, self._how.http.port, self._objects, tls=self._tls)
@@ -153,6 +154,15 @@ class Server:
                 with suppress(asyncio.CancelledError):
                     await task
         _log.info("stopped", size=self._sequencer.size)
+
+    async def _open(self) -> None:
+        """Have the journal read twice at once: here for the chains, by the integrator for the tree."""
+        opening = asyncio.create_task(self._publishing.start())
+        try:
+            await asyncio.to_thread(self._sequencer.catch_up)
+            await opening
+        finally:
+            opening.cancel()
 
     def _screener(self) -> Screener:
         if self._how.screeners == 0:

@@ -99,7 +99,7 @@ class SqliteJournal:
     def read(self, start: int, end: int) -> Iterator[Entry]:
         """See :class:`Journal`."""
         for first, records, lengths, begin in self._groups(start, end):
-            bodies = self._part("bodies", first, begin, sum(map(_held, lengths)))
+            bodies = self._part("bodies", first, begin, _total(lengths))
             at = 0
             for place, length in enumerate(lengths):
                 to = at + _held(length)
@@ -162,13 +162,13 @@ class SqliteJournal:
             if records != count * RECORD_LENGTH or len(packed) != count * 4:
                 raise self._damaged(first)
             lengths = struct.unpack(f">{count}I", packed)
-            if sum(map(_held, lengths)) != bodies:
+            if _total(lengths) != bodies:
                 raise self._damaged(first)
             some = range(at - first, min(end - first, count))
             part = self._part(
                 "records", first, some.start * RECORD_LENGTH, len(some) * RECORD_LENGTH
             )
-            begin = sum(map(_held, lengths[: some.start]))
+            begin = _total(lengths[: some.start])
             yield first, part, lengths[some.start : some.stop], begin
             at = first + count
 
@@ -233,6 +233,11 @@ def _pack(lengths: Sequence[int]) -> bytes:
 def _held(length: int) -> int:
     """Return how many bytes a length stands for."""
     return 0 if length == _NOT_HELD else length
+
+
+def _total(lengths: Sequence[int]) -> int:
+    """Return how many bytes lengths stand for together."""
+    return sum(lengths) - lengths.count(_NOT_HELD) * _NOT_HELD
 
 
 def _record(records: bytes, place: int) -> bytes:

@@ -93,3 +93,23 @@ def test_a_proof_is_durable_or_was_never_there(desk: Desk, node: Person, failure
     assert desk.sequencer.size == size
     assert desk.send(first, second) == outcomes
     assert desk.reasons(after) == [""]
+
+
+def test_a_ledger_that_starts_anew_goes_on_after_forks_and_turns_of_speakers(
+    cast: Cast, desk: Desk, node: Person
+) -> None:
+    """What is read of the journal at a start leads to the heads that the ledger had which wrote it."""
+    said, (other,) = cast.enrolled()
+    assert desk.reasons(*said, other.open()) == [""] * 2
+    for _ in range(3):
+        assert desk.reasons(node.summary(), other.summary(), node.summary()) == [""] * 3
+    first, second, after = _forked(node)
+    assert desk.reasons(first, after) == ["", ""]
+    assert desk.reasons(first, second) == ["", ""], "handed over, both are logged"
+    assert desk.reasons(other.summary()) == [""]
+    assert desk.reasons(other.open(), other.summary()) == ["", ""]
+    people = [cast.party, node, other]
+    before = [desk.sequencer.heads(one.key.key_id, 10) for one in people]
+    desk.open()
+    assert [desk.sequencer.heads(one.key.key_id, 10) for one in people] == before
+    assert desk.reasons(node.summary(), other.summary()) == ["", ""]
