@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -52,11 +52,18 @@ class Stage:
         said, people = cast.enrolled(nodes)
         with LedgerClient(ledger.grpc) as client:
             assert all(isinstance(one, Receipt) for one in client.append(said))
+        return cls.around(folder, cast, ledger, people)
+
+    @classmethod
+    def around(
+        cls, folder: Path, cast: Cast, ledger: LedgerProcess, nodes: Sequence[Person] = ()
+    ) -> "Stage":
+        """Return a stage around a ledger that serves."""
         (folder / "agreement.toml").write_bytes(cast.text)
         with RecordingWriter(folder / "recording.csv.gz", header(), CHANNELS) as writer:
             for reading in plain_readings(2, 600):
                 writer.write(reading)
-        return cls(folder, cast, ledger, people)
+        return cls(folder, cast, ledger, list(nodes))
 
     def headers(self, author: bytes) -> list[Header]:
         """Return what an author said, as logged."""
@@ -77,6 +84,21 @@ class Stage:
                 at += len(records)
 
 
+def write_config(stage: Stage, node: Person, place: Path) -> None:
+    """Make a folder with all that the agent of a node needs: its spool is below ``disk``."""
+    (place / "disk").mkdir(parents=True)
+    write_signing_key(place / "node.key", node.key)
+    (place / "agent.toml").write_text(
+        f'ledger = "{stage.ledger.grpc}"\n'
+        f'agreement = "{stage.folder / "agreement.toml"}"\n'
+        'spool = "disk/spool.sqlite"\ndrain = "2 s"\npatience = "1 s"\ncheckpoint_every = "0.1 s"\n'
+        "[[nodes]]\n"
+        'name = "node"\nkey = "node.key"\n'
+        f'source = {{ kind = "replay", path = "{stage.folder / "recording.csv.gz"}",'
+        f' at = "{rfc3339(T0)}" }}\n'
+    )
+
+
 @dataclass
 class Play:
     """One run: a node of its own, and the disk below its spool."""
@@ -92,18 +114,7 @@ class Play:
     disk: Disk = field(init=False)
 
     def __post_init__(self) -> None:
-        self.place.mkdir()
-        self.folder.mkdir()
-        write_signing_key(self.place / "node.key", self.node.key)
-        (self.place / "agent.toml").write_text(
-            f'ledger = "{self.stage.ledger.grpc}"\n'
-            f'agreement = "{self.stage.folder / "agreement.toml"}"\n'
-            'spool = "disk/spool.sqlite"\ndrain = "2 s"\npatience = "1 s"\ncheckpoint_every = "0.1 s"\n'
-            "[[nodes]]\n"
-            'name = "node"\nkey = "node.key"\n'
-            f'source = {{ kind = "replay", path = "{self.stage.folder / "recording.csv.gz"}",'
-            f' at = "{rfc3339(T0)}" }}\n'
-        )
+        write_config(self.stage, self.node, self.place)
         self.disk = Disk(self.library, self.folder, self.place, self.fault, keep=self.keep)
         self._anchor = f"{time.time_ns() // 1_000_000}:{T0}:{RATE}"
         self._until = T0
@@ -179,15 +190,21 @@ class Play:
 
     def verify_arrived(self, spooled: list[int]) -> None:
         """Refuse a log that has twice, or not at all, what was spooled; or that lacks what is not said to be lost."""
-        logged = self.stage.headers(self.node.key.key_id)
-        places = Counter((one.epoch, one.sequence) for one in logged)
-        assert max(places.values()) == 1, "a place of the chain was used twice"
-        windows = Counter(_windows(logged))
-        assert max(windows.values()) == 1, "a window was told twice"
-        assert set(spooled) <= set(windows), "what was spooled did not arrive"
+        windows = said_windows(self.stage.headers(self.node.key.key_id))
+        assert set(spooled) <= windows, "what was spooled did not arrive"
         if self.outcome and not self.outcome["lost"]:
             first = min(windows)
             assert all(first + at * WINDOW in windows for at in range(self.outcome["windows"]))
+
+
+def said_windows(logged: Iterable[Header]) -> set[int]:
+    """Return when the windows begin that a node said; refuses one that said a thing twice."""
+    logged = list(logged)
+    places = Counter((one.epoch, one.sequence) for one in logged)
+    assert max(places.values(), default=1) == 1, "a place of the chain was used twice"
+    windows = Counter(_windows(logged))
+    assert max(windows.values(), default=1) == 1, "a window was told twice"
+    return set(windows)
 
 
 def _windows(headers: Iterable[Header]) -> list[int]:

@@ -97,9 +97,11 @@ def overlooked(call: Call) -> bool:
     """Return whether a call may fail and nobody be told: it is tried again, or nothing depends on it.
 
     SQLite's own files: what it cannot do when it closes is left to the next opening; what it cannot do for a commit is
-    its commit's failure, which is told. Folders that are there, and files that were to go.
+    its commit's failure, which is told; the folder of its files was synced when they were opened. Folders that are
+    there, and files that were to go.
     """
-    return call.name in {"mkdir", "unlink"} or ".sqlite" in call.path
+    of_sqlite = ".sqlite" in call.path or any(Path(call.path).glob("*.sqlite"))
+    return call.name in {"mkdir", "unlink"} or of_sqlite
 
 
 def play(start: Start, fault: Fault) -> str | None:

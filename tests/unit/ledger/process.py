@@ -1,11 +1,13 @@
 """A real ledger: ``stillwatch ledger serve`` in a process of its own, on loopback."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -70,10 +72,10 @@ class LedgerProcess:
                 self.command(self.grpc), stdout=sink, stderr=sink, env=self.environment
             )
 
-    def await_ready(self) -> "LedgerProcess":
+    def await_ready(self, within_s: float = READY_WITHIN_S) -> "LedgerProcess":
         """Wait until it serves."""
         assert self.process is not None
-        deadline = time.monotonic() + READY_WITHIN_S
+        deadline = time.monotonic() + within_s
         while not self._ready.exists():
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline, self.log.read_text()
@@ -83,9 +85,13 @@ class LedgerProcess:
         return self
 
     def kill(self) -> None:
-        """End it as a power cut would, as far as a process can tell."""
+        """End it, and all processes of its own, as a power cut would, as far as a process can tell."""
         assert self.process is not None
+        family = children_of(self.process.pid)
         self.process.kill()
+        for pid in family:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.process.wait()
 
     def stop(self, within_s: float = 10.0) -> int:
@@ -106,6 +112,16 @@ class LedgerProcess:
     @property
     def _ready(self) -> Path:
         return self.log.with_suffix(".ready")
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the processes that a process started, and those that they started."""
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:  # it ended meanwhile
+        return []
+    own = [int(word) for word in text.split()]
+    return own + [below for one in own for below in children_of(one)]
 
 
 def stillwatch(*arguments: str, timeout: float = 60) -> "subprocess.CompletedProcess[str]":
