@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SOURCE: Final = Path(__file__).with_name("native.c")
-BUILT: Final = SOURCE.with_name(
-    f"libnative-{hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:12]}.so"
-)
+_TEXT: Final = SOURCE.read_bytes() if SOURCE.exists() else b""
+BUILT: Final = SOURCE.with_name(f"libnative-{hashlib.sha256(_TEXT).hexdigest()[:12]}.so")
 """Named by its source: what was built of another is not loaded."""
 _FUNCTIONS: Final = ("SHA256_Init", "SHA256_Update", "SHA256_Final")
 _OUTSIDE: Final = -1
