@@ -53,6 +53,17 @@ class _Bodies:
         return self.data[: int(start[-1] + max(0, length[-1]))]
 
 
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What came: ticks among the new records, and bodies that the mirror lacks of all that were looked at."""
+
+    ticks: int = 0
+    lacking: int = 0
+
+    def __add__(self, other: "Fetched") -> "Fetched":
+        return Fetched(self.ticks + other.ticks, self.lacking + other.lacking)
+
+
 class Fetching:
     """Fetches into a mirror; ``before`` is how many records it held. Several threads may call it."""
 
@@ -62,8 +73,8 @@ class Fetching:
         self._before = before
         self._large = Lock()
 
-    def fetch(self, tile: Tile, hashes: bytes, start: int) -> int:
-        """Fetch the entries with those hashes, and their bodies; return how many from record ``start`` on are ticks.
+    def fetch(self, tile: Tile, hashes: bytes, start: int) -> Fetched:
+        """Fetch the entries with those hashes, and their bodies; new are the records from ``start`` on.
 
         What the mirror has already is not fetched. Raises :class:`MirrorError`.
         """
@@ -73,18 +84,25 @@ class Fetching:
             bytes(HASH_LENGTH) if header is None else header.stored_digest for header in headers
         )
         try:
-            self._bodies(tile, digests, SMALL)
+            lacking = self._bodies(tile, digests, SMALL)
         except MirrorError as error:
             if error.reason != "TOO_LARGE":
                 raise
             with self._large:
-                self._bodies(tile, digests, BODIES_LIMIT)
+                lacking = self._bodies(tile, digests, BODIES_LIMIT)
         new = headers[max(0, start - tile.index * WIDTH) :]
-        return sum(header is not None and header.kind == int(Kind.TICK) for header in new)
+        ticks = sum(header is not None and header.kind == int(Kind.TICK) for header in new)
+        return Fetched(ticks, lacking)
 
     def _covers(self, tile: Tile) -> bool:
         """Return whether the mirror's checkpoint covers a tile of leaves: what is right of it is there to stay."""
         return tile.index * WIDTH + tile.width <= self._before
+
+    def _keep(self, tile: Tile, path: str, data: bytes) -> None:
+        if self._covers(tile):
+            self._shelf.mend(path, data)
+        else:
+            self._shelf.store(path, data)
 
     def _entries(self, tile: Tile, hashes: bytes) -> tuple[bytes, Places]:
         path = bundle_path(tile.index, tile.width)
@@ -104,26 +122,30 @@ class Fetching:
             raise MirrorError("MISSING_FILE", f"{where} is missing: the log is not whole")
         places = _verified(data, tile, hashes, where)
         data = data[: int(places[0][-1] + places[1][-1])]
-        self._shelf.store(path, data)
+        self._keep(tile, path, data)
         return data, places
 
-    def _bodies(self, tile: Tile, digests: bytes, limit: int) -> None:
-        """Fetch bodies; one that the mirror has and the source does not serve as it should stays."""
+    def _bodies(self, tile: Tile, digests: bytes, limit: int) -> int:
+        """Fetch bodies; one that the mirror has and the source does not serve as it should stays.
+
+        Returns how many of them the mirror lacks then.
+        """
         path = aligned_path(FOLDER, tile.index, tile.width)
         held = self._held(tile, digests, limit)
         if held is not None and len(held) == tile.width and held.good.all():
             if not self._covers(tile):
                 self._shelf.store(path, held.bundle)
-            return
+            return 0
         served = self._served(tile, digests, limit)
-        if held is None or not (held.good & ~served.good[: len(held)]).any():
-            self._shelf.store(path, served.bundle)
-            return
-        kept = [
-            at < len(held) and held.good[at] and not served.good[at] for at in range(tile.width)
-        ]
-        bodies = [(held if stays else served).body(at) for at, stays in enumerate(kept)]
-        self._shelf.store(path, encode_body_bundle(bodies))
+        kept = np.zeros(tile.width, dtype=np.bool_)
+        if held is not None:
+            kept[: len(held)] = held.good & ~served.good[: len(held)]
+        if held is None or not kept.any():
+            self._keep(tile, path, served.bundle)
+        else:
+            bodies = [(held if stays else served).body(at) for at, stays in enumerate(kept)]
+            self._keep(tile, path, encode_body_bundle(bodies))
+        return int((~(kept | served.good)).sum())
 
     def _held(self, tile: Tile, digests: bytes, limit: int) -> _Bodies | None:
         """Return the first bodies that the mirror has: of the bundle itself, or of the part that it was before."""

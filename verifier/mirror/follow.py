@@ -125,6 +125,7 @@ class Follower:
                 size=newest.size,
                 new=newest.size - newest.before,
                 ticks=newest.ticks,
+                lacking=newest.lacking,
                 requests=newest.requests,
                 bytes=newest.fetched_bytes,
             )

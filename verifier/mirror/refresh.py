@@ -29,7 +29,7 @@ from tlog.tile import (
     subtrees_from_tiles,
 )
 from verifier.mirror.errors import InconsistentLogError, MirrorError
-from verifier.mirror.fetch import Fetching
+from verifier.mirror.fetch import Fetched, Fetching
 from verifier.mirror.files import (
     TILE_LIMIT,
     Files,
@@ -49,13 +49,15 @@ PARALLEL: Final = 4
 class Refreshed:
     """What a run did: sizes before and after, ticks among the new records, and what it asked its source for.
 
-    ``note`` is the signed checkpoint up to which the mirror is whole.
+    ``note`` is the signed checkpoint up to which the mirror is whole. ``lacking`` are the bodies that the mirror does
+    not hold as their headers name them, of all records that were looked at.
     """
 
     note: bytes
     before: int
     size: int
     ticks: int
+    lacking: int
     requests: int
     fetched_bytes: int
 
@@ -120,7 +122,7 @@ class _Run:
         self.before = 0 if held is None else held.tree.size
         if held is not None and new.tree.size == self.before and not everything:
             self._finish(new, held, pending)
-            return self._told(new, 0)
+            return self._told(new, Fetched())
         # 2. Tiles.
         tree = SignedTree(new.tree, self.source.place, self._candidates, self._keep_tile)
         # 3. Consistency.
@@ -135,16 +137,23 @@ class _Run:
             self._keep_tile(tile, data)
         # 4. Bundles.
         self.fetching = Fetching(self.source, self.shelf, self.before)
-        ticks = self._fetch(tree, 0 if everything else self.before)
+        fetched = self._fetch(tree, 0 if everything else self.before)
         # 5. The checkpoint, last.
         self._finish(new, held, None)
         if everything:
             self.shelf.remove_parts_but(set(partial_files(new.tree.size)))
-        return self._told(new, ticks)
+        return self._told(new, fetched)
 
-    def _told(self, new: _Signed, ticks: int) -> Refreshed:
-        asked, size = self.source, new.tree.size
-        return Refreshed(new.note, self.before, size, ticks, asked.requests, asked.fetched_bytes)
+    def _told(self, new: _Signed, fetched: Fetched) -> Refreshed:
+        return Refreshed(
+            note=new.note,
+            before=self.before,
+            size=new.tree.size,
+            ticks=fetched.ticks,
+            lacking=fetched.lacking,
+            requests=self.source.requests,
+            fetched_bytes=self.source.fetched_bytes,
+        )
 
     # ------------------------------------------------------------- checkpoints
 
@@ -251,14 +260,16 @@ class _Run:
             self.early[tile] = data
             return
         end = (tile.index * WIDTH + tile.width) << (HEIGHT * tile.level)
-        if end > self.before or self.shelf.read(tile.path, TILE_LIMIT) != data:
+        if end > self.before:
             self.shelf.store(tile.path, data)
+        elif self.shelf.read(tile.path, TILE_LIMIT) != data:
+            self.shelf.mend(tile.path, data)
 
-    def _fetch(self, tree: SignedTree, start: int) -> int:
-        """Fetch the bundles from record ``start`` on, several at once; return how many new records are ticks."""
-        ticks = 0
+    def _fetch(self, tree: SignedTree, start: int) -> Fetched:
+        """Fetch the bundles from record ``start`` on, several at once."""
+        fetched = Fetched()
         edge = tree.edge
-        under_way: deque[Future[int]] = deque()
+        under_way: deque[Future[Fetched]] = deque()
         pool = ThreadPoolExecutor(PARALLEL, "fetch")
         try:
             for index, width in bundles_of(tree.checkpoint.size, start):
@@ -267,13 +278,16 @@ class _Run:
                 known = edge.get(tile, b"")
                 under_way.append(pool.submit(self._one, tree, tile, wanted, known, start))
                 if len(under_way) >= 2 * PARALLEL:
-                    ticks += under_way.popleft().result()
-            ticks += sum(one.result() for one in under_way)
+                    fetched += under_way.popleft().result()
+            for one in under_way:
+                fetched += one.result()
         finally:
             pool.shutdown(cancel_futures=True)
-        return ticks
+        return fetched
 
-    def _one(self, tree: SignedTree, tile: Tile, wanted: bytes, known: bytes, start: int) -> int:
+    def _one(
+        self, tree: SignedTree, tile: Tile, wanted: bytes, known: bytes, start: int
+    ) -> Fetched:
         """Fetch what belongs to one tile of leaves, the tile first unless its hashes are known."""
         if not known:
             known = tree.believe(tile, wanted, self._candidates(tile))

@@ -116,6 +116,11 @@ class Shelf:
                 self._fresh -= full
             _sync(*full)
 
+    def mend(self, path: str, data: bytes) -> None:
+        """Put a file in the place of one that the checkpoint covers: there is never less than there was."""
+        with _writing(self.folder):
+            self._put_lasting(path, data)
+
     def commit(self, note: bytes) -> None:
         """Make what was stored lasting, and then the checkpoint that covers it."""
         with _writing(self.folder):

@@ -173,6 +173,7 @@ def _show(told: Refreshed, mirror: Path, output: str) -> None:
         "size": tree.size,
         "root": tree.root.hex(),
         "new": told.size - told.before,
+        "lacking": told.lacking,
         "requests": told.requests,
         "bytes": told.fetched_bytes,
     }
@@ -181,3 +182,7 @@ def _show(told: Refreshed, mirror: Path, output: str) -> None:
         return
     click.echo(f"{mirror}: {tree.size} records of {tree.origin}, root {tree.root.hex()}")
     click.echo(f"{result['new']} new, by {told.requests} requests for {told.fetched_bytes} bytes")
+    if told.lacking:
+        click.echo(
+            f"{told.lacking} bodies were not served as they were logged: --check-all asks again"
+        )

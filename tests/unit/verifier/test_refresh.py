@@ -367,7 +367,7 @@ def test_a_missing_entry_bundle_or_tile_is_an_error_and_missing_bodies_are_missi
             mirror(broken, book, folder)
     source = Served(book)
     del source.files[aligned_path("bodies", 0)]
-    mirror(source, book, tmp_path)
+    assert mirror(source, book, tmp_path).lacking == 256
     assert list(fetch_prefix(FolderSource(tmp_path), trust(book)).bodies[:256]) == [None] * 256
 
 
@@ -415,7 +415,7 @@ def test_what_is_damaged_is_fetched_anew_and_what_is_lacking_asked_for_again(
     lacking = book.copy()
     lacking.bodies[7] = None
     lacking.bodies[9] = b"another"
-    mirror(Served(lacking), book, tmp_path)
+    assert mirror(Served(lacking), book, tmp_path).lacking == 2
     for path in (bundle_path(0), Tile(0, 0).path, Tile(1, 0, 1).path):
         data = bytearray((tmp_path / path).read_bytes())
         data[11] ^= 4
@@ -425,7 +425,7 @@ def test_what_is_damaged_is_fetched_anew_and_what_is_lacking_asked_for_again(
     bad.write_bytes(b"stale")
     told = mirror(Served(book), book, tmp_path, everything=True)
     assert files(tmp_path) == dict(served(book.prefix()))
-    assert told.size == told.before
+    assert (told.size, told.lacking) == (told.before, 0)
 
 
 def test_checking_a_mirror_that_is_whole_fetches_nothing(book: Logbook, tmp_path: Path) -> None:
