@@ -47,12 +47,19 @@ def _with_hashlib(
     sizes = np.array([len(data) for data in buffers], dtype=np.int64)[buffer]
     if not ((start >= 0) & (start <= sizes) & (length >= 0) & (length <= sizes - start)).all():
         raise ValueError("a row does not lie in its buffer")
+    views = [memoryview(data) for data in buffers]
+    lying = map(views.__getitem__, buffer.tolist())
+    rows = zip(lying, start.tolist(), (start + length).tolist(), strict=True)
     sha256 = hashlib.sha256
-    data = map(buffers.__getitem__, buffer.tolist())
-    rows = zip(data, start.tolist(), (start + length).tolist(), strict=True)
-    if prefix:
-        return b"".join([sha256(prefix + octets[at:end]).digest() for octets, at, end in rows])
-    return b"".join([sha256(octets[at:end]).digest() for octets, at, end in rows])
+    if not prefix:
+        return b"".join([sha256(octets[at:end]).digest() for octets, at, end in rows])
+    begun = sha256(prefix).copy
+    digests: list[bytes] = []
+    for octets, at, end in rows:
+        hashing = begun()
+        hashing.update(octets[at:end])
+        digests.append(hashing.digest())
+    return b"".join(digests)
 
 
 BACKENDS: Final[dict[str, HashRows]] = {"hashlib": _with_hashlib}
