@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from attestor.errors import SpoolError
 from statements.author import Author, Seen, Statement
-from statements.sqlite_file import UNSYNCED, settle
+from statements.sqlite_file import UNSYNCED, error_name, settle
 
 VERSION: Final = 1
 
@@ -100,7 +100,13 @@ class Spool:
         self._database.execute("PRAGMA journal_mode=WAL")
         self._database.execute("PRAGMA synchronous=FULL")
         self._database.execute("PRAGMA busy_timeout=5000")
-        settle(self._database, self.path)
+        try:
+            settle(self._database, self.path)
+        except sqlite3.Error as error:
+            if (
+                error_name(error) != "SQLITE_FULL"
+            ):  # an agent starts on a full disk, and waits for room
+                raise
         self._prepare()
 
     def _trusted(self) -> sqlite3.Connection:

@@ -1,8 +1,10 @@
 """The spool: nothing signed is lost, nothing is kept twice, a full disk is said."""
 
+import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -158,6 +160,23 @@ def test_a_file_system_without_room_is_said_as_full_until_there_is_some(small_di
     spool.add(said[5:])
     assert spool.count() == (100, 0)
     spool.close()
+
+
+def test_a_spool_of_an_agent_that_was_killed_opens_on_a_full_disk(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    said, _ = say(Author.opening(KEY, bytes(16)), 20)
+    spool = Spool(tmp_path / "spool")
+    spool.add(said)
+    for path in tmp_path.glob("spool*"):  # as a kill leaves them
+        shutil.copy(path, small_disk)
+    spool.close()
+    with suppress(OSError), (small_disk / "ballast").open("wb", buffering=0) as ballast:
+        while True:
+            ballast.write(bytes(4096))
+    again = Spool(small_disk / "spool")
+    assert [item.statement for item in again.unlogged(KEY.key_id, 999)] == [s for _, s in said]
+    again.close()
 
 
 @pytest.mark.parametrize("kept", [0.01, 0.5, 0.99])
