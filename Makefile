@@ -19,8 +19,9 @@ $(SETUP): pyproject.toml constraints.txt stillwatch.py verifier/rows/native.c # 
 demo: $(SETUP) ## watch labs pause together, and some defect
 	$(BIN)/stillwatch demo
 
-test: $(SETUP) ## run the tests with coverage
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90
+test: $(SETUP) ## run the tests with coverage: units on every core, then one by one what runs whole systems
+	$(BIN)/python -m pytest tests/unit tests/conformance --numprocesses auto --dist loadfile --cov --cov-report=
+	$(BIN)/python -m pytest --ignore tests/unit --ignore tests/conformance --cov --cov-append --cov-report=term:skip-covered --cov-fail-under=90
 
 lint: $(SETUP) ## formatting, lint, types, protocol definitions and generated code
 	$(BIN)/ruff format --check .

@@ -9,6 +9,7 @@ from hypothesis import settings
 settings.register_profile("stillwatch", deadline=None, max_examples=60)
 settings.load_profile("stillwatch")
 
+_LONGEST_ID = 60
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -20,6 +21,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("slow"):
             item.add_marker(skip)
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name bytes and long words after their argument: keys are drawn anew each time, and workers compare names."""
+    return argname if isinstance(val, bytes) or len(str(val)) > _LONGEST_ID else None
 
 
 def _folder(variable: str, what: str) -> Path:

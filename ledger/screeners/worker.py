@@ -4,6 +4,7 @@ It holds no key of the ledger's, and can open no file once it runs.
 """
 
 import gc
+import os
 import sys
 
 from ledger.processes.parent import Parent, confine, parent
@@ -66,3 +67,4 @@ def work(ledger: Parent) -> None:
 if __name__ == "__main__":
     with parent(sys.argv[1]) as asking:
         work(asking)
+    os._exit(0)  # whatever else runs at the end of a process would want to open files

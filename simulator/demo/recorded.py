@@ -23,7 +23,7 @@ from simulator.demo.narration import RECORDED, SIMULATED
 from simulator.demo.plot import Plot
 from simulator.world import Node, Party, Shift, Site, World, record
 
-NOTICE_MIN, WINDING_DOWN_MIN, SETTLING_MIN, LIFTING_MIN = 3, 2, 1, 2
+NOTICE_MIN, WINDING_DOWN_MIN, SETTLING_MIN, LIFTING_MIN = 8, 2, 2, 2
 TRAINER, SERVER, IDLER = "aurora", "borealis", "cygnus"
 _H100: Final = "NVIDIA H100 80GB HBM3"
 _H200: Final = "NVIDIA H200"
