@@ -1,9 +1,11 @@
 """Inputs and switches that all tests share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import settings
 
 settings.register_profile("stillwatch", deadline=None, max_examples=60)
@@ -26,6 +28,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Name bytes and long words after their argument: keys are drawn anew each time, and workers compare names."""
     return argname if isinstance(val, bytes) or len(str(val)) > _LONGEST_ID else None
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_at_the_start() -> Iterator[None]:
+    """Undo what a command set of logging: which tests share a process is chance."""
+    yield
+    structlog.reset_defaults()
 
 
 def _folder(variable: str, what: str) -> Path:
