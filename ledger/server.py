@@ -52,6 +52,9 @@ from statements.pins import read_pins
 _GRACE_S: Final = 3.0
 """Real seconds that calls, and then the last checkpoint, get when the ledger stops."""
 
+_GARBAGE_AT: Final = 50_000
+"""Objects between two looks for cycles, of which a batch leaves none: looking at each is what costs."""
+
 _OWN_FILES: Final = 400
 """Open files that connections must leave to the journal, the object store and the web server."""
 
@@ -133,6 +136,7 @@ class Server:
             self._tell(Address(self._how.grpc.host, port), Address(self._how.http.host, web.port))
             gc.collect()
             gc.freeze()
+            gc.set_threshold(_GARBAGE_AT)
             ticking = self._ticker.run(lambda: self._tick(writer))
             tasks = [asyncio.create_task(work) for work in (writer.run(), self._beat(), ticking)]
             stopping = asyncio.create_task(self._stopping.wait())

@@ -111,9 +111,12 @@ def encode_bundle(entries: Sequence[bytes]) -> bytes:
 
     Raises :class:`TileError` when an entry has more than 65,535 bytes.
     """
-    for entry in entries:
-        if len(entry) > ENTRY_LIMIT:
-            raise TileError("ENTRY_LENGTH", f"an entry has {len(entry)} bytes; at most 65,535")
+    lengths = set(map(len, entries))
+    if lengths and max(lengths) > ENTRY_LIMIT:
+        raise TileError("ENTRY_LENGTH", f"an entry has {max(lengths)} bytes; at most 65,535")
+    if len(lengths) == 1:  # as records have
+        prefix = lengths.pop().to_bytes(2, "big")
+        return prefix + prefix.join(entries)
     return b"".join(len(entry).to_bytes(2, "big") + entry for entry in entries)
 
 

@@ -21,6 +21,8 @@ from protos.stillwatch.ledger.v1 import ledger_pb2
 from statements.pins import Pins, read_pins
 from statements.signing import VerifyingKey
 
+_GARBAGE_AT = 50_000
+"""Objects between two looks for cycles, of which a batch leaves none."""
 _REFUSED = bytes(ID_LENGTH)
 
 
@@ -60,6 +62,7 @@ def work(ledger: Parent) -> None:
     confine()
     gc.collect()
     gc.freeze()
+    gc.set_threshold(_GARBAGE_AT)
     for data in questions:
         ledger.answer(encode_answer(worker.answer(decode_question(data))))
 
