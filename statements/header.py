@@ -57,6 +57,8 @@ SPEAKER = slice(0, 91)
 """Where a header says what kind of statement it is, of which author, by which key, in which epoch."""
 AUTHOR = slice(7, 39)
 """Where its author is."""
+KEY_ID = slice(41, 73)
+"""Where the digest of the key that signs is."""
 SEQUENCE = slice(92, 100)
 """Where its sequence is, little-endian."""
 PREVIOUS = slice(102, 134)

@@ -18,11 +18,11 @@ from ledger.screeners.interface import Request
 from ledger.screeners.questions import Answer, Question, decode_answer, encode_question
 from ledger.screening import Parts, Screened, parts_of
 from statements.author import Statement
+from statements.header import KEY_ID
 from statements.signing import VerifyingKey
 
 _DEEP: Final = 2
 """Questions that a process has at once: one that it works on, and the next."""
-_KEY_ID: Final = slice(41, 73)
 _RESTART_S: Final = 1.0
 
 _log = structlog.get_logger("stillwatch.ledger")
@@ -86,7 +86,7 @@ class ScreeningProcesses:
     def _question(self, process: "_Screening", parts: list[Parts], data: bytes) -> bytes:
         """Return a request, with the keys that it names and the process does not know."""
         keys: list[tuple[bytes, bytes]] = []
-        for digest in {header[_KEY_ID] for header, _, _ in parts} - process.told:
+        for digest in {header[KEY_ID] for header, _, _ in parts} - process.told:
             if self._keyring.may_appear(digest):
                 key = self._keyring.known(digest)
                 keys.append((digest, b"" if key is None else key.spki))

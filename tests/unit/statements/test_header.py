@@ -5,7 +5,12 @@ from hypothesis import strategies as st
 from protos.stillwatch.statement.v1 import header_pb2
 from statements.errors import HeaderError
 from statements.header import (
+    AUTHOR,
     HEADER_LENGTH,
+    KEY_ID,
+    PREVIOUS,
+    SEQUENCE,
+    SPEAKER,
     TEMPLATE,
     Header,
     decode_header,
@@ -38,6 +43,24 @@ def test_every_header_has_one_length_and_reads_back(header: Header) -> None:
     data = encode_header(header)
     assert len(data) == HEADER_LENGTH
     assert decode_header(data) == header
+
+
+@given(headers, headers)
+def test_the_slices_are_where_the_fields_are(header: Header, other: Header) -> None:
+    data = encode_header(header)
+    assert (data[AUTHOR], data[KEY_ID], data[PREVIOUS]) == (
+        header.author,
+        header.key_id,
+        header.previous,
+    )
+    assert int.from_bytes(data[SEQUENCE], "little") == header.sequence
+    speaks = (header.kind, header.author, header.key_id, header.epoch)
+    twin = other._replace(kind=speaks[0], author=speaks[1], key_id=speaks[2], epoch=speaks[3])
+    assert encode_header(twin)[SPEAKER] == data[SPEAKER], "what comes after does not count"
+    for name in ("kind", "author", "key_id", "epoch"):
+        changed = header._replace(**{name: getattr(other, name)})
+        same = getattr(changed, name) == getattr(header, name)
+        assert (encode_header(changed)[SPEAKER] == data[SPEAKER]) == same
 
 
 @given(headers)
