@@ -6,8 +6,8 @@ import click
 
 from attestor.config import choose_log, read_agreement
 from attestor.errors import IdentityError
+from attestor.log_options import digest_option, log_options
 from attestor.output import output_option, show
-from attestor.revoke import digest_option
 from statements.clock import parse_clock
 from statements.keys import read_author, read_signing_key
 from statements.ledger_client import LedgerClient
@@ -21,7 +21,7 @@ from statements.recovery import (
     request_recovery,
     verify_request,
 )
-from statements.tls import ClientTls, tls_option
+from statements.tls import ClientTls
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -92,12 +92,7 @@ def request(
     "--new-key", "SHA-256 of the new key, as its owner told you: another request is refused."
 )
 @click.option("--reason", help="Why, for people; everybody can read it.")
-@click.option("--ledger", required=True, help="HOST:PORT of the ledger.")
-@tls_option
-@click.option("--agreement", "agreement_path", type=_FILE, required=True)
-@click.option("--origin", help="Which of the agreement's logs, when it lists several.")
-@click.option("--rehearsal-clock", "clock_text", help="REAL_MS:CLOCK_MS:RATE; rehearsals only.")
-@output_option
+@log_options
 def sign(
     *,
     by_path: Path,

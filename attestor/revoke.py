@@ -1,36 +1,19 @@
 """``stillwatch agent revoke``: a party ends a key of a node that it enrolled."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
 from attestor.config import choose_log, read_agreement
-from attestor.output import output_option, show
+from attestor.log_options import digest_option, log_options
+from attestor.output import show
 from protos.stillwatch.statement.v1 import identity_pb2
 from statements.clock import parse_clock
 from statements.ledger_client import LedgerClient
 from statements.publication import publish
-from statements.tls import ClientTls, tls_option
+from statements.tls import ClientTls
 
-FC = TypeVar("FC", bound=Callable[..., Any])
 _FILE = click.Path(path_type=Path, dir_okay=False)
-
-
-def digest_option(name: str, help_text: str) -> Callable[[FC], FC]:
-    """Return a required option that names a key by its digest."""
-    return click.option(name, callback=_digest, required=True, metavar="DIGEST", help=help_text)
-
-
-def _digest(_context: click.Context, _parameter: click.Parameter, text: str) -> bytes:
-    try:
-        digest = bytes.fromhex(text.removeprefix("sha256:"))
-    except ValueError:
-        digest = b""
-    if len(digest) != 32:
-        raise click.BadParameter("a key is named by 64 hexadecimal digits")
-    return digest
 
 
 @click.command()
@@ -39,12 +22,7 @@ def _digest(_context: click.Context, _parameter: click.Parameter, text: str) -> 
     "--key-id", "SHA-256 of the key: the node's id, or the new_key of its last rotation."
 )
 @click.option("--reason", help="Why, for people; everybody can read it.")
-@click.option("--ledger", required=True, help="HOST:PORT of the ledger.")
-@tls_option
-@click.option("--agreement", "agreement_path", type=_FILE, required=True)
-@click.option("--origin", help="Which of the agreement's logs, when it lists several.")
-@click.option("--rehearsal-clock", "clock_text", help="REAL_MS:CLOCK_MS:RATE; rehearsals only.")
-@output_option
+@log_options
 def revoke(
     *,
     party_key: Path,

@@ -5,23 +5,19 @@ from pathlib import Path
 import click
 
 from attestor.config import choose_log, read_agreement
-from attestor.output import output_option, show
+from attestor.log_options import log_options
+from attestor.output import show
 from statements.clock import parse_clock
 from statements.ledger_client import LedgerClient
 from statements.succession import rotate_key
-from statements.tls import ClientTls, tls_option
+from statements.tls import ClientTls
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command()
 @click.option("--key", "key_path", type=_FILE, required=True, help="The key to replace.")
-@click.option("--ledger", required=True, help="HOST:PORT of the ledger.")
-@tls_option
-@click.option("--agreement", "agreement_path", type=_FILE, required=True)
-@click.option("--origin", help="Which of the agreement's logs, when it lists several.")
-@click.option("--rehearsal-clock", "clock_text", help="REAL_MS:CLOCK_MS:RATE; rehearsals only.")
-@output_option
+@log_options
 def rotate(
     *,
     key_path: Path,
