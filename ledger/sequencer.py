@@ -158,16 +158,8 @@ class Sequencer:
         group = _Group(self.size, encode_time(now_ms), old)
         answers = [self._admit(batch, group) for batch in batches]
         self._commit(group, now_ms)
-        first, entries = group.first, group.entries
         return [
-            [
-                one
-                if isinstance(one, Refusal)
-                else _receipt(one, group)
-                if one < first
-                else Logged(one, entries[one - first][0], entries[one - first][1] is not None)
-                for one in batch
-            ]
+            [one if isinstance(one, Refusal) else _receipt(one, group) for one in batch]
             for batch in answers
         ]
 
