@@ -17,7 +17,7 @@ from attestor.config import AgentConfig, read_config
 from attestor.enrol import enrol
 from attestor.errors import AttestorError, ConfigError
 from attestor.observe import observe
-from attestor.output import Json, as_text, output_option, printable, show
+from attestor.output import Json, as_text, printable, show
 from attestor.preview import Preview
 from attestor.recording import RecordingReader
 from attestor.recover import recover
@@ -31,6 +31,7 @@ from statements.daemon_log import log_as_json
 from statements.keys import hold_key, write_signing_key
 from statements.kinds import Kind
 from statements.ledger_client import LedgerClient
+from statements.options import clock_option, output_option
 from statements.signing import SigningKey
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -100,7 +101,7 @@ def keygen(key_path: Path, output: str) -> None:
 @agent.command()
 @click.option("--config", "config_path", type=_FILE, required=True, help="The agent's TOML file.")
 @click.option("--until", help="Stop after the windows that end by this time (RFC 3339).")
-@click.option("--rehearsal-clock", "clock_text", help="REAL_MS:CLOCK_MS:RATE; rehearsals only.")
+@clock_option
 @output_option
 def run(config_path: Path, until: str | None, clock_text: str | None, output: str) -> None:
     """Attest until stopped. SIGTERM drains: what is spooled is sent first.

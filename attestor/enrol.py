@@ -19,12 +19,13 @@ from attestor.identity import (
     token_digest,
     verify_request,
 )
-from attestor.output import Json, output_option, show
+from attestor.output import Json, show
 from attestor.settings import parse_instant
 from statements.clock import parse_clock
 from statements.errors import SubmissionError
 from statements.keys import read_author, read_signing_key
 from statements.ledger_client import LedgerClient
+from statements.options import clock_option, output_option
 from statements.publication import publish
 from statements.signing import key_digest
 from statements.tls import ClientTls, tls_option
@@ -120,7 +121,7 @@ def request(
 @click.option("--agreement", "agreement_path", type=_FILE, required=True)
 @click.option("--origin", help="Which of the agreement's logs, when it lists several.")
 @click.option("--accounted-from", help="First instant to account for (RFC 3339); default: now.")
-@click.option("--rehearsal-clock", "clock_text", help="REAL_MS:CLOCK_MS:RATE; rehearsals only.")
+@clock_option
 @output_option
 def sign(
     *,

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
-from attestor.output import output_option
+from statements.options import clock_option, output_option
 from statements.tls import tls_option
 
 FC = TypeVar("FC", bound=Callable[..., Any])
@@ -26,9 +26,7 @@ def log_options(command: FC) -> FC:
                 required=True,
             ),
             click.option("--origin", help="Which of the agreement's logs, when it lists several."),
-            click.option(
-                "--rehearsal-clock", "clock_text", help="REAL_MS:CLOCK_MS:RATE; rehearsals only."
-            ),
+            clock_option,
             output_option,
         )
     ):

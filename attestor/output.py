@@ -7,15 +7,6 @@ import click
 
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 
-output_option = click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="How to print the result.",
-)
-
 
 def show(output: str, result: Mapping[str, Json]) -> None:
     """Print a result on stdout, as ``output`` ("text" or "json") asks."""

@@ -7,10 +7,11 @@ import click
 from attestor.config import choose_log, read_agreement
 from attestor.errors import IdentityError
 from attestor.log_options import digest_option, log_options
-from attestor.output import output_option, show
+from attestor.output import show
 from statements.clock import parse_clock
 from statements.keys import read_author, read_signing_key
 from statements.ledger_client import LedgerClient
+from statements.options import output_option
 from statements.pins import Pins, Role
 from statements.publication import publish
 from statements.recovery import (

@@ -19,8 +19,6 @@ from ledger.journal.registry import open_journal
 from ledger.objects.directory import DirectoryStore
 from ledger.objects.registry import open_store
 from ledger.output import (
-    clock_option,
-    output_option,
     serving_tls_option,
     show,
     write_file,
@@ -36,6 +34,7 @@ from statements.offline_bundle import (
     Selection,
     encode_offline_bundle,
 )
+from statements.options import clock_option, output_option
 from statements.pins import agreement_digest
 from tlog.checkpoint import parse_checkpoint
 from tlog.errors import ProofError

@@ -9,17 +9,6 @@ import click
 
 from ledger.errors import ExportError, SetupError
 
-output_option = click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="How to print the result.",
-)
-clock_option = click.option(
-    "--rehearsal-clock", "clock_text", help="REAL_MS:CLOCK_MS:RATE; rehearsals only."
-)
 serving_tls_option = click.option(
     "--tls",
     type=click.Path(path_type=Path, file_okay=False),

@@ -11,17 +11,9 @@ from simulator.strategies.interface import Calendar
 from simulator.strategies.registry import STRATEGIES, find_strategy
 from simulator.workloads.registry import WORKLOADS
 from simulator.world import Node, Party, Site, World, record
+from statements.options import output_option
 
 __all__ = ["demo", "sim"]
-
-_OUTPUT = click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="How to print the result.",
-)
 
 
 @click.group()
@@ -36,7 +28,7 @@ def sim() -> None:
 
 
 @sim.command("list")
-@_OUTPUT
+@output_option
 def list_models(output: str) -> None:
     """List the strategies and the workload models, with what they rest on.
 
@@ -88,7 +80,7 @@ def list_models(output: str) -> None:
 @click.option("--nodes", type=click.IntRange(1, 64), default=2, show_default=True)
 @click.option("--minutes", type=click.IntRange(10, 240), default=30, show_default=True)
 @click.option("--seed", default="0", show_default=True, help="The same seed gives the same bytes.")
-@_OUTPUT
+@output_option
 def record_strategy(
     *, strategy: str, folder: Path, nodes: int, minutes: int, seed: str, output: str
 ) -> None:

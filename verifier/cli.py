@@ -15,6 +15,7 @@ from statements.errors import StatementError
 from statements.keys import read_author, read_signing_key
 from statements.ledger_client import LedgerClient
 from statements.log_trust import LogTrust
+from statements.options import clock_option, output_option
 from statements.pins import Role
 from statements.publication import publish
 from statements.reading_keys import pinned_as, write_reading_key
@@ -38,6 +39,7 @@ from verifier.mirror.refresh import refresh
 from verifier.mirror.shelf import Shelf
 from verifier.mirror.source import FolderSource, HttpSource, open_source
 from verifier.mirror.watch_cli import watch
+from verifier.options import agreement_digest_option, agreement_option, log_option
 from verifier.report.document import Document, decode_document, encode_document, to_document
 from verifier.report.registry import FORMATS
 from verifier.ruleset import own_ruleset
@@ -101,15 +103,9 @@ audit.add_command(watch)
 
 
 @audit.command()
-@click.option("--agreement", "agreement_path", type=_FILE, required=True, help="The TOML file.")
-@click.option(
-    "--agreement-digest",
-    metavar="sha256:HEX",
-    help="The agreement's digest, as you had it from elsewhere: another file is refused.",
-)
-@click.option(
-    "--log", "place", required=True, metavar="URL_OR_DIR", help="Where the log is served."
-)
+@agreement_option
+@agreement_digest_option
+@log_option
 @click.option(
     "--period",
     "period_text",
@@ -150,7 +146,7 @@ audit.add_command(watch)
 @click.option("--publish", "ledger", metavar="HOST:PORT", help="Log the verdict at this ledger.")
 @click.option("--key", "key_path", type=_FILE, help="A verifier's key, to publish with.")
 @tls_option
-@click.option("--rehearsal-clock", "clock_text", help="REAL_MS:CLOCK_MS:RATE; rehearsals only.")
+@clock_option
 @_OUTPUT
 def run(
     *,
@@ -226,9 +222,7 @@ def run(
     required=True,
     help="File to write; mode 0600.",
 )
-@click.option(
-    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
-)
+@output_option
 def keygen(key_path: Path, output: str) -> None:
     """Draw a reader's key: who holds it opens what agreements have sealed to it.
 

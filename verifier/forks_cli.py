@@ -10,6 +10,7 @@ import click
 from statements.header import Header
 from statements.ledger_client import LedgerClient
 from statements.offline_bundle import BUNDLE_LIMIT, decode_offline_bundle
+from statements.options import output_option
 from statements.pins import Pins
 from statements.tls import ClientTls, tls_option
 from verifier.agreement.parse import parse_agreement
@@ -34,9 +35,7 @@ _FOUND: Final = 1
     help="Hand each pair to this ledger, which logs what proves it.",
 )
 @tls_option
-@click.option(
-    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
-)
+@output_option
 def forks(
     places: tuple[str, ...],
     agreement_path: Path,

@@ -6,12 +6,13 @@ import click
 
 from ledger.address import parse_address
 from ledger.errors import SetupError
-from ledger.output import clock_option, output_option, serving_tls_option, show
+from ledger.output import serving_tls_option, show
 from ledger.tls import ServerTls
 from ledger.witness.folder import WitnessFolder
 from ledger.witness.server import serve_witness
 from statements.clock import REHEARSAL_PREFIX, parse_clock
 from statements.daemon_log import log_as_json
+from statements.options import clock_option, output_option
 from statements.pins import read_pins
 from tlog.note import encode_base64
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from protos.stillwatch.statement.v1 import governance_pb2
+from statements.options import output_option
 from statements.pins import Role
 from verifier.accounts.chips import read_chip_table
 from verifier.agreement.check import Level, check_agreement
 from verifier.agreement.explanation import state_as_json, state_as_text
-from verifier.agreement.speaking import FILE, Speaker, load, output_option, speaks_as
+from verifier.agreement.speaking import FILE, Speaker, load, speaks_as
 from verifier.agreement.standing import read_standing
 
 

@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from statements.clock import Clock, parse_clock
 from statements.keys import read_author, read_signing_key
 from statements.ledger_client import LedgerClient
+from statements.options import clock_option, output_option
 from statements.pins import Role
 from statements.publication import publish
 from statements.tls import ClientTls, tls_option
@@ -20,15 +21,6 @@ from verifier.agreement.model import Agreement
 from verifier.agreement.parse import parse_agreement
 
 FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
-
-output_option = click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="How to print the result.",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +122,7 @@ _OPTIONS = (
         "--agreement", "agreement_path", type=FILE, required=True, help="The agreement's TOML file."
     ),
     click.option("--origin", help="Which log, where the agreement lists several."),
-    click.option("--rehearsal-clock", "clock_text", help="REAL_MS:CLOCK_MS:RATE; rehearsals only."),
+    clock_option,
     output_option,
 )
 

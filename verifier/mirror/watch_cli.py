@@ -11,6 +11,7 @@ from statements.clock import ScaledClock, parse_clock
 from statements.daemon_log import log_as_json
 from statements.errors import PinsError
 from statements.log_trust import LogTrust
+from statements.options import clock_option, output_option
 from statements.pins import Pins, agreement_digest, read_pins
 from statements.tls import ClientTls, tls_option
 from tlog.checkpoint import parse_checkpoint
@@ -23,20 +24,15 @@ from verifier.mirror.prefix import served_log
 from verifier.mirror.refresh import Refreshed, refresh
 from verifier.mirror.shelf import Shelf
 from verifier.mirror.source import HttpSource, Source, open_source
+from verifier.options import agreement_digest_option, agreement_option, log_option
 
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
 @click.command()
-@click.option("--agreement", "agreement_path", type=_FILE, required=True, help="The TOML file.")
-@click.option(
-    "--agreement-digest",
-    metavar="sha256:HEX",
-    help="The agreement's digest, as you had it from elsewhere: another file is refused.",
-)
-@click.option(
-    "--log", "place", required=True, metavar="URL_OR_DIR", help="Where the log is served."
-)
+@agreement_option
+@agreement_digest_option
+@log_option
 @click.option(
     "--mirror",
     "mirror_path",
@@ -61,15 +57,8 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
     show_default=True,
     help="Seconds between two looks at the log.",
 )
-@click.option("--rehearsal-clock", "clock_text", help="REAL_MS:CLOCK_MS:RATE; rehearsals only.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="How to print the result.",
-)
+@clock_option
+@output_option
 def watch(
     *,
     agreement_path: Path,

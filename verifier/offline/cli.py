@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from statements.body import BODY_LIMIT
 from statements.errors import PinsError, SignatureError, StatementError
 from statements.offline_bundle import BUNDLE_LIMIT, decode_offline_bundle
+from statements.options import output_option
 from statements.pins import agreement_digest, read_pins
 from statements.signing import VerifyingKey
 from statements.tls import ClientTls, tls_option
@@ -35,14 +36,6 @@ _DIGEST: Final = re.compile("sha256:([0-9a-f]{64})")
 _MOST_SHOWN: Final = 20
 _KEY_LIMIT: Final = 1 << 14
 _EXITS: Final = {Conclusion.VERIFIED: 0, Conclusion.REFUTED: 1, Conclusion.INCOMPLETE: 3}
-_OUTPUT = click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="How to print the result.",
-)
 
 
 class _CouldNotRun(click.ClickException):
@@ -102,7 +95,7 @@ def verify() -> None:
     required=True,
     help="The agreement's digest, as you had it from elsewhere than the bundle.",
 )
-@_OUTPUT
+@output_option
 def bundle(file: Path, digest: bytes, output: str) -> NoReturn:
     """Verify records that `stillwatch ledger export` wrote.
 
@@ -129,7 +122,7 @@ def bundle(file: Path, digest: bytes, output: str) -> NoReturn:
 @click.option("--record", "record_path", type=_FILE, required=True, help="The record's 380 bytes.")
 @click.option("--body", "body_path", type=_FILE, help="The record's stored body.")
 @click.option("--key", "key_path", type=_FILE, help="Its author's public key, PEM or DER.")
-@_OUTPUT
+@output_option
 def record(
     *,
     agreement_path: Path,
@@ -187,7 +180,7 @@ def record(
     help="A reader's key, to open what is sealed to it; may be repeated.",
 )
 @tls_option
-@_OUTPUT
+@output_option
 def report(
     *,
     file: Path,
