@@ -29,10 +29,11 @@ from statements.kinds import Kind
 from statements.ledger_client import Head, InclusionProof, Receipt, Refusal
 from statements.record import decode_record
 from statements.signing import SigningKey
-from tests.unit.attestor.test_agent import LateClock
+from tests.unit.attestor.late_clock import LateClock
 from tests.unit.verifier.auditing import audit, party_of
 from tests.unit.verifier.logbook import H100, MINUTE, T0, Logbook
 from tlog.merkle import consistency_proof, inclusion_proof
+from verifier.checks.interface import Finding, Severity
 from verifier.evidence.gather import Evidence
 from verifier.ruleset import Ruleset
 from verifier.verdict import PartyVerdict
@@ -258,3 +259,19 @@ class Stage:
         self.tick()
         self.tick()
         return party_of(audit(self._log(), (start, end), ruleset), "aurora")
+
+
+def minutes(*numbers: int) -> list[int]:
+    """Return the starts of windows, by their number."""
+    return [AT + number * MINUTE for number in numbers]
+
+
+def on_chains(party: PartyVerdict) -> list[tuple[str, Severity]]:
+    """Return what was found of chains, and how grave it is."""
+    findings: list[Finding] = [ruled.finding for ruled in party.findings]
+    return [(one.check, one.severity) for one in findings if one.check.startswith("chain_")]
+
+
+def covered(party: PartyVerdict) -> float:
+    """Return the share of the node's chip time with evidence; the party declared 16 H100e, and has no other node."""
+    return party.account.coverage * 16 / CHIPS

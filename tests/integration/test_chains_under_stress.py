@@ -18,10 +18,10 @@ from statements.kinds import Kind
 from statements.ledger_client import Receipt, Refusal
 from statements.rotation import rotation
 from statements.signing import ORDER, SigningKey
-from tests.integration.stage import AT, CHIPS, Stage
+from tests.integration.stage import AT, Stage, covered, minutes, on_chains
 from tests.unit.attestor.conftest import record
 from tests.unit.verifier.logbook import MINUTE
-from verifier.checks.interface import Finding, Severity
+from verifier.checks.interface import Severity
 from verifier.evidence.chains import Contradiction
 from verifier.ruleset import Ruleset, own_ruleset
 from verifier.verdict import PartyVerdict
@@ -43,27 +43,13 @@ def stage(tmp_path: Path, record: Callable[..., Path]) -> Iterator[Stage]:
     stage.close()
 
 
-def _minutes(*numbers: int) -> list[int]:
-    return [AT + number * MINUTE for number in numbers]
-
-
-def _on_chains(party: PartyVerdict) -> list[tuple[str, Severity]]:
-    findings: list[Finding] = [ruled.finding for ruled in party.findings]
-    return [(one.check, one.severity) for one in findings if one.check.startswith("chain_")]
-
-
 def _assert_honest(stage: Stage, ruleset: Ruleset, minutes: int) -> PartyVerdict:
     """Nobody contradicted itself, nothing is missing from a chain, and the ledger did what it should."""
     party = stage.verdict(AT, AT + minutes * MINUTE, ruleset)
     evidence = stage.evidence()
     assert (evidence.chains.forks, evidence.chains.gaps, evidence.faults) == ((), (), ())
-    assert _on_chains(party) == []
+    assert on_chains(party) == []
     return party
-
-
-def _covered(party: PartyVerdict) -> float:
-    """Return the share of the node's chip time with evidence; the party declared 16 H100e, and has no other node."""
-    return party.account.coverage * 16 / CHIPS
 
 
 def _spool(stage: Stage) -> list[Path]:
@@ -82,10 +68,10 @@ def test_an_agent_that_lost_its_spool_goes_on_after_what_the_ledger_has(
         path.unlink()
     stage.run(AT + 4 * MINUTE, AT + 6 * MINUTE)
     party = _assert_honest(stage, ruleset, 6)
-    assert stage.heard() == _minutes(0, 1, 2, 4, 5)
+    assert stage.heard() == minutes(0, 1, 2, 4, 5)
     openings = [header for header in stage.headers() if header.kind == Kind.OPENING]
     assert [header.previous for header in openings] == [bytes(32), newest.statement_id]
-    assert _covered(party) == pytest.approx(5 / 6), "the minute between is missing, and said to be"
+    assert covered(party) == pytest.approx(5 / 6), "the minute between is missing, and said to be"
 
 
 def test_what_a_lost_spool_had_not_sent_is_missing_and_never_made_up(
@@ -103,7 +89,7 @@ def test_what_a_lost_spool_had_not_sent_is_missing_and_never_made_up(
     stage.via = stage.take
     stage.run(AT + 3 * MINUTE, AT + 5 * MINUTE)
     _assert_honest(stage, ruleset, 5)
-    assert stage.heard() == _minutes(0, 3, 4)
+    assert stage.heard() == minutes(0, 3, 4)
 
 
 @pytest.mark.parametrize("unsent", [False, True])
@@ -129,7 +115,7 @@ def test_an_agent_restored_from_a_snapshot_of_its_disk_opens_a_new_epoch_and_con
         shutil.copy(path, stage.folder)
     stage.run(AT + 5 * MINUTE, AT + 7 * MINUTE)
     _assert_honest(stage, ruleset, 7)
-    assert stage.heard() == _minutes(0, 1, 2, 3, 5, 6)
+    assert stage.heard() == minutes(0, 1, 2, 3, 5, 6)
 
 
 def test_a_machine_restored_with_its_memory_is_refused_and_an_honest_ledger_convicts_nobody(
@@ -146,7 +132,7 @@ def test_a_machine_restored_with_its_memory_is_refused_and_an_honest_ledger_conv
     assert refused.reason == "FORK"
     stage.run(AT + MINUTE, AT + 3 * MINUTE)
     _assert_honest(stage, ruleset, 3)
-    assert stage.heard() == _minutes(0, 1, 2)
+    assert stage.heard() == minutes(0, 1, 2)
 
 
 @pytest.mark.parametrize("lost", [1, 3])
@@ -166,7 +152,7 @@ def test_lost_acknowledgements_double_nothing_and_lose_nothing(
     stage.via = unreliable
     assert stage.run(AT, AT + 4 * MINUTE).unlogged == 0
     _assert_honest(stage, ruleset, 4)
-    assert stage.heard() == _minutes(0, 1, 2, 3)
+    assert stage.heard() == minutes(0, 1, 2, 3)
     assert len({header.epoch for header in stage.headers()}) == 1
 
 
@@ -188,7 +174,7 @@ def test_a_signature_malleated_on_the_way_is_refused_and_costs_no_window(
     assert stage.run(AT, AT + 4 * MINUTE).unlogged == 0
     assert changed
     _assert_honest(stage, ruleset, 4)
-    assert stage.heard() == _minutes(0, 1, 2, 3)
+    assert stage.heard() == minutes(0, 1, 2, 3)
 
 
 # ------------------------------------------------------------------------------------------------ clones
@@ -224,7 +210,7 @@ def test_the_honest_node_gives_its_epoch_up_when_a_clone_opens_another_and_loses
     stage: Stage, ruleset: Ruleset
 ) -> None:
     _cloned(stage, 6)
-    assert stage.heard() == _minutes(*range(6))
+    assert stage.heard() == minutes(*range(6))
     _assert_honest(stage, ruleset, 6)
 
 
@@ -237,7 +223,7 @@ def test_a_clone_that_speaks_on_having_seen_the_node_s_new_epoch_is_proof_of_its
     party = stage.verdict(AT, AT + 6 * MINUTE, ruleset)
     (fork,) = stage.evidence().chains.forks
     assert (fork.author, fork.what) == (stage.first.key_id, Contradiction.SUPERSEDED)
-    assert _on_chains(party) == [("chain_fork", Severity.BREACH)]
+    assert on_chains(party) == [("chain_fork", Severity.BREACH)]
 
 
 def test_a_clone_that_hides_what_it_saw_gives_itself_away_by_telling_a_minute_twice(
@@ -250,7 +236,7 @@ def test_a_clone_that_hides_what_it_saw_gives_itself_away_by_telling_a_minute_tw
     assert isinstance(stage.take([copied])[0], Receipt)
     party = stage.verdict(AT, AT + 6 * MINUTE, ruleset)
     assert stage.evidence().chains.forks == ()
-    assert _on_chains(party) == []
+    assert on_chains(party) == []
     (twice,) = [one.finding for one in party.findings if one.finding.check == "told_twice"]
     assert (twice.severity, twice.from_ms) == (Severity.DOUBT, start)
     assert copied.id in {one.statement_id for one in twice.evidence}
@@ -273,7 +259,7 @@ def test_once_the_key_is_rotated_the_clone_is_silent_and_the_node_goes_on_uncont
     assert isinstance(refused, Refusal)
     assert refused.reason == "REVOKED_KEY"
     party = stage.verdict(start, start + 6 * MINUTE, ruleset)
-    assert _on_chains(party) == []
+    assert on_chains(party) == []
     assert {start + number * MINUTE for number in range(6)} <= set(stage.heard())
     assert len(stage.evidence().nodes) == 1, "it is the same node"
 
@@ -297,8 +283,8 @@ def test_two_headers_for_one_place_name_the_author_whoever_hands_them_over(
     party = stage.verdict(AT, AT + 2 * MINUTE, ruleset)
     (fork,) = stage.evidence().chains.forks
     assert (fork.author, fork.what) == (stage.first.key_id, Contradiction.SAME_PLACE)
-    assert _on_chains(party) == [("chain_fork", Severity.BREACH)]
-    assert stage.heard() == _minutes(0, 1)
+    assert on_chains(party) == [("chain_fork", Severity.BREACH)]
+    assert stage.heard() == minutes(0, 1)
 
 
 def test_a_revoked_node_is_silent_from_then_on_and_owes_its_chips(
@@ -308,6 +294,6 @@ def test_a_revoked_node_is_silent_from_then_on_and_owes_its_chips(
     stage.party_says(identity_pb2.Revocation(key_id=stage.key.key_id, reason="stolen"))
     assert stage.run(AT + 2 * MINUTE, AT + 4 * MINUTE).unlogged > 0
     party = _assert_honest(stage, ruleset, 4)
-    assert stage.heard() == _minutes(0, 1)
+    assert stage.heard() == minutes(0, 1)
     assert [node.chips for node in stage.evidence().nodes] == [2]
-    assert _covered(party) == pytest.approx(2 / 4)
+    assert covered(party) == pytest.approx(2 / 4)

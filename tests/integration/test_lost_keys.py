@@ -15,8 +15,7 @@ from statements.author import EPOCH_LENGTH, NOTHING, Author, Statement
 from statements.ledger_client import Receipt, Refusal
 from statements.rotation import recovery, rotation
 from statements.signing import SigningKey
-from tests.integration.stage import AT, CHIPS, Stage
-from tests.integration.test_chains_under_stress import _covered, _minutes, _on_chains
+from tests.integration.stage import AT, CHIPS, Stage, covered, minutes, on_chains
 from tests.unit.attestor.conftest import record
 from tests.unit.verifier.logbook import MINUTE
 from verifier.checks.interface import Severity
@@ -110,9 +109,9 @@ def test_a_party_that_lost_its_key_goes_on_and_all_that_it_enrolled_with_it(
     party = stage.verdict(AT, start + 2 * MINUTE, ruleset)
     evidence = stage.evidence()
     assert (evidence.chains.forks, evidence.chains.gaps, evidence.faults) == ((), (), ())
-    assert _on_chains(party) == []
+    assert on_chains(party) == []
     assert _told(party) == [("party aurora", Severity.NOTE)]
-    assert stage.heard() == [*_minutes(0, 1), start, start + MINUTE]
+    assert stage.heard() == [*minutes(0, 1), start, start + MINUTE]
     names = [said.name for said in evidence.said if said.header.key_id == stage.party.key.key_id]
     assert names == [AURORA, AURORA], "the same party"
 
@@ -145,9 +144,9 @@ def test_a_thief_of_the_party_s_key_can_do_nothing_once_it_is_replaced(
     start = align(stage.hours.now_ms(), MINUTE) + MINUTE
     stage.run(start, start + 2 * MINUTE)
     party = stage.verdict(start, start + 2 * MINUTE, ruleset)
-    assert _on_chains(party) == []
+    assert on_chains(party) == []
     assert stage.evidence().faults == ()
-    assert stage.heard() == [*_minutes(0, 1), start, start + MINUTE]
+    assert stage.heard() == [*minutes(0, 1), start, start + MINUTE]
 
 
 def test_a_node_that_a_thief_of_the_party_s_key_revoked_speaks_again_and_owes_its_chips_once(
@@ -166,9 +165,9 @@ def test_a_node_that_a_thief_of_the_party_s_key_revoked_speaks_again_and_owes_it
     assert [(node.node_id, node.chips) for node in evidence.nodes] == [
         (stage.first.key_id, CHIPS)
     ], "one node, no chip more or less"
-    assert stage.heard() == _minutes(0, 1, 4, 5)
-    assert _covered(party) == pytest.approx(4 / 6), "the silence between shows"
-    assert _on_chains(party) == []
+    assert stage.heard() == minutes(0, 1, 4, 5)
+    assert covered(party) == pytest.approx(4 / 6), "the silence between shows"
+    assert on_chains(party) == []
     assert (evidence.chains.gaps, evidence.faults) == ((), ())
     assert len(_told(party)) == 2, "the party's key, and its node's"
 
@@ -187,7 +186,7 @@ def test_a_thief_that_went_on_under_its_own_key_as_the_node_is_ended_by_the_part
     stage.run(start, start + 2 * MINUTE)
     party = stage.verdict(start, start + 2 * MINUTE, ruleset)
     assert {start, start + MINUTE} <= set(stage.heard())
-    assert _on_chains(party) == []
+    assert on_chains(party) == []
     assert len(stage.evidence().nodes) == 1
 
 
