@@ -5,6 +5,7 @@ in time, and it is taken as it comes: no redirect is followed, and nothing is de
 """
 
 import asyncio
+import ssl
 import threading
 from concurrent.futures import CancelledError
 from contextlib import suppress
@@ -168,7 +169,11 @@ class HttpSource:
                 "TOO_SLOW",
                 f"{url} came slower than {self._least / 1024:.0f} KiB a second: try again later",
             ) from None
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (
+            httpx.HTTPError,
+            httpx.InvalidURL,
+            ssl.SSLError,
+        ) as error:  # the last: an alert after the handshake
             untrusted = "CERTIFICATE_VERIFY_FAILED" in str(error)
             raise MirrorError(
                 "SERVER_NOT_TRUSTED" if untrusted else "UNREACHABLE",

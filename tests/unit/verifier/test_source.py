@@ -3,12 +3,14 @@
 import gzip
 import re
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.unit.verifier.logbook import Logbook, served
@@ -181,3 +183,18 @@ def test_neither_an_address_nor_a_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(MirrorError) as caught:
         open_source(str(tmp_path / "nowhere"))
     assert caught.value.reason == "NO_LOG"
+
+
+def test_an_alert_that_comes_after_the_handshake_is_told_as_unreachable() -> None:
+    """A server that wants a certificate says so late in TLS 1.3, and httpx hands that on as it is, now and then."""
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        raise ssl.SSLError(1, "[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13 alert")
+
+    with (
+        HttpSource("https://log.example", httpx.MockTransport(answer)) as source,
+        pytest.raises(MirrorError) as refused,
+    ):
+        source.read("checkpoint", LIMIT)
+    assert refused.value.reason == "UNREACHABLE"
+    assert "CERTIFICATE_REQUIRED" in str(refused.value)
