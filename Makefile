@@ -19,9 +19,9 @@ $(SETUP): pyproject.toml constraints.txt stillwatch.py verifier/rows/native.c # 
 demo: $(SETUP) ## watch labs pause together, and some defect
 	$(BIN)/stillwatch demo
 
-test: $(SETUP) ## run the tests with coverage: units on every core, then one by one what runs whole systems
+test: $(SETUP) ## run the tests with coverage: units on every core, then two by two what runs whole systems, which mostly waits
 	$(BIN)/python -m pytest tests/unit tests/conformance --numprocesses auto --dist loadfile --cov --cov-report=
-	$(BIN)/python -m pytest --ignore tests/unit --ignore tests/conformance --cov --cov-append --cov-report=term:skip-covered --cov-fail-under=90
+	$(BIN)/python -m pytest --ignore tests/unit --ignore tests/conformance --numprocesses 2 --dist loadfile --cov --cov-append --cov-report=term:skip-covered --cov-fail-under=90
 
 lint: $(SETUP) ## formatting, lint, types, protocol definitions and generated code
 	$(BIN)/ruff format --check .
