@@ -39,11 +39,17 @@ from verifier.mirror.refresh import refresh
 from verifier.mirror.shelf import Shelf
 from verifier.mirror.source import FolderSource, HttpSource, open_source
 from verifier.mirror.watch_cli import watch
-from verifier.options import agreement_digest_option, agreement_option, log_option
+from verifier.options import (
+    agreement_digest_option,
+    agreement_option,
+    log_option,
+    workers_option,
+)
 from verifier.report.document import Document, decode_document, encode_document, to_document
 from verifier.report.registry import FORMATS
 from verifier.ruleset import own_ruleset
 from verifier.verdict import Conclusion, Verdict, conclude
+from verifier.workers import open_workers
 
 COULD_NOT_RUN: Final = 4
 _EXITS: Final = {"compliant": 0, "violation": 1}
@@ -143,6 +149,7 @@ audit.add_command(watch)
     multiple=True,
     help="A reader's key, to open what is sealed to it; may be repeated.",
 )
+@workers_option
 @click.option("--publish", "ledger", metavar="HOST:PORT", help="Log the verdict at this ledger.")
 @click.option("--key", "key_path", type=_FILE, help="A verifier's key, to publish with.")
 @tls_option
@@ -159,6 +166,7 @@ def run(
     checkpoint_path: Path | None,
     out_path: Path | None,
     reader_paths: tuple[Path, ...],
+    workers: int,
     ledger: str | None,
     key_path: Path | None,
     tls: ClientTls | None,
@@ -170,7 +178,7 @@ def run(
     \b
     Example:
       stillwatch audit run --agreement agreement.toml --log mirror/ \\
-        --period 2026-06-01T00:00:00Z/2026-07-01T00:00:00Z -o json
+        --period 2026-06-01T00:00:00Z/2026-07-01T00:00:00Z --workers 4 -o json
     """
     text = agreement_path.read_bytes()
     agreement = _agreement(text, agreement_path, agreement_digest)
@@ -184,9 +192,10 @@ def run(
     moment = checkpoint_path.read_bytes() if checkpoint_path is not None else at_size
     named = None if period_text == "stage" else _period(period_text)
     try:
-        evidence = _evidence(agreement, open_source(place, tls), mirror_path, readers, moment)
-        period = named or stage_period(agreement, evidence)
-        verdict = conclude(text, evidence, period, own_ruleset())
+        with open_workers(workers) as executor:
+            evidence = _evidence(agreement, open_source(place, tls), mirror_path, readers, moment)
+            period = named or stage_period(agreement, evidence)
+            verdict = conclude(text, evidence, period, own_ruleset(), executor)
         document = to_document(verdict)
         data = encode_document(document)
         if out_path is not None:

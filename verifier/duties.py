@@ -6,6 +6,7 @@ time for which the party was a member. Nothing is *kept* on a log that is not kn
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
 from verifier.accounts.chips import ChipTable
@@ -26,6 +27,7 @@ from verifier.agreement.model import Agreement, Measure, Obligation, Scope, Trus
 from verifier.checks.interface import Duty, Span
 from verifier.evidence.windows import PartyWindows
 from verifier.metering import most_metered
+from verifier.workers import ALONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +90,13 @@ def account_over(
     spans: Sequence[Span],
     table: ChipTable,
     trust: Trust,
+    *,
+    executor: Executor = ALONE,
 ) -> PartyAccount:
     """Return the account of nodes over the time of all ``spans`` together; at least one."""
-    parts = [account_nodes(windows, expected, span, table, trust) for span in spans]
+    parts = [
+        account_nodes(windows, expected, span, table, trust, executor=executor) for span in spans
+    ]
     return _sum([node for part in parts for node in part], spans, trust)
 
 
@@ -108,12 +114,13 @@ def assess_duties(
     table: ChipTable,
     *,
     meters: Sequence[MeterRecord],
+    executor: Executor = ALONE,
 ) -> tuple[Duty, ...]:
     """Return every duty that bound a party within a period, and how it stands.
 
     ``meters`` are the records of meters that others hold and that measure all of its chips; empty where none do.
     """
-    assessor = _Assessor(calendar, windows, period, table, meters)
+    assessor = _Assessor(calendar, windows, period, table, meters, executor=executor)
     found = [
         (obligation, duty_spans(agreement, calendar, obligation, windows.party, period))
         for obligation in agreement.obligations
@@ -131,7 +138,10 @@ class _Assessor:
         period: Span,
         table: ChipTable,
         meters: Sequence[MeterRecord],
+        *,
+        executor: Executor,
     ) -> None:
+        self.executor = executor
         self.meters = meters
         self.calendar = calendar
         self.windows = windows
@@ -175,7 +185,9 @@ class _Assessor:
             self._known[key] = [
                 node
                 for span in spans
-                for node in account_nodes(windows, expected, span, self.table, trust)
+                for node in account_nodes(
+                    windows, expected, span, self.table, trust, executor=self.executor
+                )
             ]
         nodes = [node for node in self._known[key] if group is None or node.index in group]
         return _sum(nodes, spans, trust)

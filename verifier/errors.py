@@ -18,3 +18,7 @@ class VerifierError(Exception):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+    def __reduce__(self) -> tuple[type["VerifierError"], tuple[str | bytes, ...]]:
+        """Let a worker process raise it to the one that gave it the work."""
+        return type(self), (self.reason, str(self))

@@ -1,4 +1,6 @@
-"""What an auditor's commands start from: the agreement, its digest as it was had from elsewhere, and a log."""
+"""What an auditor's commands start from: the agreement, its digest as it was had from elsewhere, and a log.
+
+And over how many processes the work is shared out."""
 
 from pathlib import Path
 
@@ -18,4 +20,12 @@ agreement_digest_option = click.option(
 )
 log_option = click.option(
     "--log", "place", required=True, metavar="URL_OR_DIR", help="Where the log is served."
+)
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Share the work out over so many processes; the verdict is the same.",
 )

@@ -5,6 +5,7 @@ second at most, so that the work does not grow with the square of what a party s
 """
 
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +15,7 @@ from scipy.special import gammaincc
 
 from statements.features import MISSING_SLOT
 from verifier.accounts.columns import NodeWindows
+from verifier.workers import ALONE, share_out
 from verifier.workload.coherence import Coherence, phase_coherence
 from verifier.workload.errors import SeriesError
 from verifier.workload.period import Line, Series, strongest_line, together
@@ -42,8 +44,22 @@ class Rhythm:
     by_chance: float
 
 
-def find_rhythm(nodes: NodeWindows, spans: Sequence[Span]) -> Rhythm | None:
-    """Return the rhythm of node windows within ``spans``; ``None`` where power shows no line."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Hour:
+    """Node windows that touch an hour, and in how many hours power is looked at."""
+
+    span: Span
+    nodes: NodeWindows
+    looked: int
+
+
+def find_rhythm(
+    nodes: NodeWindows, spans: Sequence[Span], executor: Executor = ALONE
+) -> Rhythm | None:
+    """Return the rhythm of node windows within ``spans``; ``None`` where power shows no line.
+
+    Raises as :func:`share_out`.
+    """
     hours = [
         (start, min(start + HOUR_MS, span[1]))
         for span in spans
@@ -51,12 +67,21 @@ def find_rhythm(nodes: NodeWindows, spans: Sequence[Span]) -> Rhythm | None:
     ]
     step = -(-len(hours) // MOST_HOURS)
     looked = hours[::step]
-    found = [rhythm for hour in looked if (rhythm := _of_hour(nodes, hour, len(looked)))]
+    shares = (_Hour(hour, _touching(nodes, hour), len(looked)) for hour in looked)
+    found = [rhythm for rhythm in share_out(executor, _of_hour, shares) if rhythm]
     return min(found, key=lambda rhythm: (rhythm.by_chance, rhythm.from_ms), default=None)
 
 
-def _of_hour(nodes: NodeWindows, hour: Span, hours: int) -> Rhythm | None:
-    series = _series(nodes, hour)
+def _touching(nodes: NodeWindows, hour: Span) -> NodeWindows:
+    """Return the windows with a power series that touch an hour, in order of time."""
+    inside = (nodes.start_ms < hour[1]) & (nodes.end_ms > hour[0]) & (nodes.slot_ms > 0)
+    rows = np.flatnonzero(inside)
+    return nodes.take(rows[np.argsort(nodes.start_ms[rows], kind="stable")])
+
+
+def _of_hour(share: _Hour) -> Rhythm | None:
+    hour = share.span
+    series = _series(share.nodes, hour)
     if not series:
         return None
     try:
@@ -67,17 +92,15 @@ def _of_hour(nodes: NodeWindows, hour: Span, hours: int) -> Rhythm | None:
     if coherence.value is None:
         return Rhythm(hour[0], line, coherence, 1.0)
     strength = coherence.stretches * coherence.nodes * coherence.value**2
-    tried = hours * line.samples / 2
+    tried = share.looked * line.samples / 2
     chance = float(tried * gammaincc(coherence.stretches, strength))
     return Rhythm(hour[0], line, coherence, min(1.0, chance))
 
 
 def _series(nodes: NodeWindows, hour: Span) -> list[Series]:
     """Return each node's power in an hour, s from its beginning: at the wall, or else its chips' together."""
-    inside = (nodes.start_ms < hour[1]) & (nodes.end_ms > hour[0]) & (nodes.slot_ms > 0)
-    rows = np.flatnonzero(inside)
     of_node: dict[int, list[tuple[NDArray[np.float64], NDArray[np.float64]]]] = {}
-    for row in rows[np.argsort(nodes.start_ms[rows], kind="stable")].tolist():
+    for row in range(len(nodes)):
         slots, chips = nodes.wall_slots[row], nodes.chip_slots[row]
         if len(slots):
             watts, known = slots.astype(np.float64), slots != MISSING_SLOT

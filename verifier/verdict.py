@@ -7,6 +7,7 @@ what each field means.
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
@@ -41,6 +42,7 @@ from verifier.instants import rfc3339
 from verifier.metering import meter_records, most_metered
 from verifier.rhythm import Rhythm, find_rhythm
 from verifier.ruleset import Ruleset
+from verifier.workers import ALONE
 
 
 class AuditError(VerifierError):
@@ -144,11 +146,19 @@ class Verdict:
     ledger_findings: tuple[Finding, ...]
 
 
-def conclude(agreement_bytes: bytes, evidence: Evidence, period: Span, ruleset: Ruleset) -> Verdict:
+def conclude(
+    agreement_bytes: bytes,
+    evidence: Evidence,
+    period: Span,
+    ruleset: Ruleset,
+    executor: Executor = ALONE,
+) -> Verdict:
     """Return the verdict on every party to an agreement over ``period``, Unix ms, end excluded.
 
+    Work is shared out over ``executor``, on which the verdict does not depend.
+
     Raises :class:`AuditError` when the period is none, or the agreement names another chip table than the ruleset's,
-    and :class:`AgreementError` when the bytes are no agreement.
+    :class:`AgreementError` when the bytes are no agreement, and what :func:`verifier.workers.share_out` does.
     """
     agreement = parse_agreement(agreement_bytes)
     if period[0] >= period[1]:
@@ -159,15 +169,21 @@ def conclude(agreement_bytes: bytes, evidence: Evidence, period: Span, ruleset: 
             f"the agreement names the chip table sha256:{(agreement.chip_table or b'').hex()}, and this ruleset has "
             f"sha256:{ruleset.table.digest.hex()}",
         )
-    return _Audit(agreement, evidence, period, ruleset).conclude()
+    return _Audit(agreement, evidence, period, ruleset, executor).conclude()
 
 
 class _Audit:
     """What the audit of every party shares."""
 
     def __init__(
-        self, agreement: Agreement, evidence: Evidence, period: Span, ruleset: Ruleset
+        self,
+        agreement: Agreement,
+        evidence: Evidence,
+        period: Span,
+        ruleset: Ruleset,
+        executor: Executor,
     ) -> None:
+        self.executor = executor
         self.agreement = agreement
         self.evidence = evidence
         self.period = period
@@ -212,11 +228,21 @@ class _Audit:
     ) -> PartyVerdict:
         period, table = self.period, self.ruleset.table
         meters = meter_records(self.agreement, self.evidence.said, windows)
-        duties = assess_duties(self.agreement, self.calendar, windows, period, table, meters=meters)
+        duties = assess_duties(
+            self.agreement,
+            self.calendar,
+            windows,
+            period,
+            table,
+            meters=meters,
+            executor=self.executor,
+        )
         trust = _trust(duties)
-        account = account_over(windows.windows, windows.expected, [period], table, trust)
+        account = account_over(
+            windows.windows, windows.expected, [period], table, trust, executor=self.executor
+        )
         metered = most_metered(meters, windows, [period], table) if trust is Trust.METERS else None
-        rhythm = find_rhythm(windows.windows.nodes, _capped(duties) or [period])
+        rhythm = find_rhythm(windows.windows.nodes, _capped(duties) or [period], self.executor)
         case = PartyCase(
             self.agreement,
             self.evidence,

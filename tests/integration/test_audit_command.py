@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,7 @@ def _period(pause: Pause) -> str:
 
 
 def _served(pause: Pause, folder: Path) -> list[str]:
+    folder.mkdir(parents=True, exist_ok=True)
     pause.book.serve(folder / "log")
     (folder / "agreement.toml").write_text(pause.book.text)
     return ["--agreement", str(folder / "agreement.toml"), "--log", str(folder / "log")]
@@ -69,24 +72,69 @@ def test_two_audits_give_the_same_bytes_and_a_mirror_gives_them_again(
 
 
 @pytest.mark.parametrize(
-    "machine",
+    ("workers", "machine"),
     [
-        {"PYTHONHASHSEED": "1", "OPENBLAS_NUM_THREADS": "1", "TZ": "Asia/Tokyo"},
-        {"PYTHONHASHSEED": "7", "OPENBLAS_NUM_THREADS": "2", "COLUMNS": "40"},
+        (1, {"PYTHONHASHSEED": "1", "OPENBLAS_NUM_THREADS": "1", "TZ": "Asia/Tokyo"}),
+        (2, {"PYTHONHASHSEED": "7", "OPENBLAS_NUM_THREADS": "2", "COLUMNS": "40"}),
+        (2, {"PYTHONHASHSEED": "3", "TZ": "America/St_Johns", "LC_ALL": "C"}),
     ],
 )
-def test_an_audit_by_another_process_gives_the_same_bytes(
-    pause: Pause, tmp_path: Path, machine: dict[str, str]
+def test_an_audit_by_other_processes_elsewhere_gives_the_same_bytes(
+    pause: Pause, tmp_path: Path, workers: int, machine: dict[str, str]
 ) -> None:
-    arguments = ["run", *_served(pause, tmp_path), "--period", _period(pause), "-o", "json"]
+    rest = ["--period", _period(pause), "-o", "json"]
+    here, elsewhere = tmp_path / "here", tmp_path / machine["PYTHONHASHSEED"] / "else where"
     done = subprocess.run(
-        [sys.executable, "-m", "stillwatch", "audit", *arguments],
+        [
+            *(sys.executable, "-m", "stillwatch", "audit", "run", "--workers", str(workers)),
+            *(*_served(pause, elsewhere), *rest),
+        ],
+        cwd=elsewhere,
         env={**os.environ, **machine},
         capture_output=True,
         check=False,
     )
     assert done.returncode == 1, done.stderr
-    assert done.stdout.decode() == _run(*arguments).stdout
+    assert done.stdout.decode() == _run("run", *_served(pause, here), *rest).stdout
+
+
+def _workers_of(pid: int) -> list[int]:
+    """Return the processes that an audit has started to share its work out over."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [
+            int(child)
+            for child in children
+            if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
+        ]
+    except FileNotFoundError:
+        return []
+
+
+def test_an_audit_that_loses_a_worker_concludes_nothing(pause: Pause, tmp_path: Path) -> None:
+    out = tmp_path / "verdict.json"
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "stillwatch", "audit", "run", "--workers", "2"),
+            *(*_served(pause, tmp_path), "--period", _period(pause), "--out", str(out)),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    killed: list[int] = []
+    while process.poll() is None and not killed:
+        killed = _workers_of(process.pid)[:1]
+        time.sleep(0.001)
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+    printed, told = process.communicate(timeout=60)
+    assert killed
+    assert process.returncode == 4, told
+    assert "[WORKER_DIED]" in told
+    assert "Traceback" not in told
+    assert printed == ""
+    assert not out.exists()
 
 
 def test_all_compliant_exits_with_0(tmp_path: Path) -> None:

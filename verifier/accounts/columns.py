@@ -56,6 +56,23 @@ class ChipWindows:
     def __len__(self) -> int:
         return len(self.node)
 
+    def take(self, rows: "Int64 | Bools", window: Int64) -> "ChipWindows":
+        """Return some of the rows; ``window`` is the row of each one's window among those that go with them."""
+        return ChipWindows(
+            node=self.node[rows],
+            window=window,
+            chip=self.chip[rows],
+            start_ms=self.start_ms[rows],
+            end_ms=self.end_ms[rows],
+            features=self.features[rows],
+            energy_start_mj=self.energy_start_mj[rows],
+            energy_end_mj=self.energy_end_mj[rows],
+            energy_start_at=self.energy_start_at[rows],
+            energy_end_at=self.energy_end_at[rows],
+            boot=self.boot[rows],
+            model=self.model[rows],
+        )
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PowerSlots(Sequence[Uint16]):
@@ -118,6 +135,26 @@ class NodeWindows:
     def __len__(self) -> int:
         return len(self.node)
 
+    def take(self, rows: Int64) -> "NodeWindows":
+        """Return some of the windows."""
+        return NodeWindows(
+            node=self.node[rows],
+            start_ms=self.start_ms[rows],
+            end_ms=self.end_ms[rows],
+            chips=self.chips[rows],
+            boot=self.boot[rows],
+            roster=self.roster[rows],
+            wall_energy_j=self.wall_energy_j[rows],
+            wall_covered_ms=self.wall_covered_ms[rows],
+            wall_resolution_w=self.wall_resolution_w[rows],
+            samples_expected=self.samples_expected[rows],
+            samples_taken=self.samples_taken[rows],
+            largest_gap_ms=self.largest_gap_ms[rows],
+            slot_ms=self.slot_ms[rows],
+            wall_slots=self.wall_slots.take(rows),
+            chip_slots=self.chip_slots.take(rows),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
@@ -152,10 +189,29 @@ class _Scalars:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Windows:
-    """The evidence of some nodes."""
+    """The evidence of some nodes: chip windows stand in the order of their node windows."""
 
     chips: ChipWindows
     nodes: NodeWindows
+
+    def first_chip_rows(self) -> Int64:
+        """Return, for each node window, the row of its first chip; and after them all, the number of rows."""
+        return np.concatenate(
+            [np.zeros(1, dtype=np.int64), np.cumsum(self.nodes.chips, dtype=np.int64)]
+        )
+
+    def take(self, rows: Int64, first: Int64) -> "Windows":
+        """Return some of the node windows, with their chips; ``first`` is :meth:`first_chip_rows`."""
+        count = self.nodes.chips[rows]
+        window = np.repeat(np.arange(len(rows), dtype=np.int64), count)
+        return Windows(self.chips.take(chip_rows(first, rows), window), self.nodes.take(rows))
+
+
+def chip_rows(first: Int64, rows: Int64) -> Int64:
+    """Return the chip rows of some node windows, one window after the other."""
+    count = first[rows + 1] - first[rows]
+    before = np.cumsum(count) - count
+    return np.repeat(first[rows] - before, count) + np.arange(int(count.sum()), dtype=np.int64)
 
 
 def _counters(values: Sequence[int], chips: int, missing: int, what: str) -> Uint64:

@@ -9,8 +9,6 @@ there is none.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from verifier.accounts.chips import Chip, ChipTable
 from verifier.accounts.columns import NO_COUNTER, Int64, Windows
 from verifier.agreement.model import Trust
@@ -54,13 +52,6 @@ def gaps(windows: Windows, rows: Int64, span: tuple[int, int]) -> list[Gap]:
     return found
 
 
-def first_chip_rows(windows: Windows) -> Int64:
-    """Return, for each node window, the row of its first chip."""
-    return np.concatenate(
-        [np.zeros(1, dtype=np.int64), np.cumsum(windows.nodes.chips, dtype=np.int64)]
-    )
-
-
 def _energy_allowed(
     windows: Windows, first: Int64, gap: Gap, chip: int, figures: Chip
 ) -> float | None:
@@ -99,7 +90,7 @@ def gap_flop(
 ) -> list[float]:
     """Return the operations that a gap may hide, a value a chip.
 
-    ``first`` is what :func:`first_chip_rows` returns; ``models`` the chip table's rows of the
+    ``first`` is :meth:`Windows.first_chip_rows`; ``models`` the chip table's rows of the
     node's chips. Counters count only where ``trust`` lets them.
     """
     hidden: list[float] = []

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from verifier.accounts.chips import ChipTable
-from verifier.accounts.columns import NO_COUNTER, Bools, Float64, Int64, Windows
+from verifier.accounts.columns import NO_COUNTER, Bools, Float64, Int64, Windows, chip_rows
 from verifier.accounts.expected import ExpectedNode, without_overlaps
 from verifier.accounts.gaps import gap_flop, gaps
 from verifier.accounts.interval import Intervals, Term
@@ -72,11 +72,6 @@ class Bounded:
     odd_chips: dict[Impossible, Bools]
     odd_walls: dict[Impossible, Bools]
     """What is impossible, by kind."""
-
-
-def _chip_rows(first: Int64, kept: Int64) -> Int64:
-    ranges = [np.arange(first[row], first[row + 1], dtype=np.int64) for row in kept.tolist()]
-    return np.concatenate([np.zeros(0, dtype=np.int64), *ranges])
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +147,7 @@ def _observations(
     kept: Int64,
     refused: Int64,
 ) -> tuple[Observation, ...]:
-    rows = _chip_rows(first, kept)
+    rows = chip_rows(first, kept)
     of = windows.chips.window
     found = observe(Impossible.OVERLAP, node.index, windows, refused)
     for what, odd in bounded.odd_chips.items():
@@ -182,7 +177,7 @@ def account_node(
     """Return one node's account over ``period``.
 
     ``rows`` are all of its windows in the order in which they were logged; those outside the period
-    still stand beside gaps. ``first`` is what :func:`verifier.accounts.gaps.first_chip_rows` returns.
+    still stand beside gaps. ``first`` is :meth:`Windows.first_chip_rows`.
     """
     ordered, refused = without_overlaps(windows.nodes, rows)
     starts, ends = windows.nodes.start_ms[ordered], windows.nodes.end_ms[ordered]
@@ -203,12 +198,12 @@ def account_node(
             int(windows.nodes.start_ms[row]), span[0]
         )
         hidden += [table.chips[m].peak_flop_per_s * max(0, inside) / 1000 for m in absent]
-    chip_rows = _chip_rows(first, kept)
-    chip_rows = chip_rows[windows.chips.chip[chip_rows] < len(node.models)]
-    time = _inside(windows, chip_rows, span)
+    spoken = chip_rows(first, kept)
+    spoken = spoken[windows.chips.chip[spoken] < len(node.models)]
+    time = _inside(windows, spoken, span)
     energy, wall_s = bounded.wall_energy_j[kept], bounded.wall_s[kept]
     floor = bounded.wall_floor_flop[kept]
-    window = windows.chips.window[chip_rows]
+    window = windows.chips.window[spoken]
     with np.errstate(invalid="ignore", divide="ignore"):
         walled = np.where(bounded.wall_s[window] > 0, bounded.wall_s[window], 0.0)
     return NodeAccount(
@@ -227,10 +222,10 @@ def account_node(
         wall_floor_flop=math.fsum(floor[~np.isnan(floor)]),
         wall_s=math.fsum(wall_s),
         expected_chip_s=len(node.models) * (span[1] - span[0]) / 1000,
-        evidence_chip_s=math.fsum(time * bounded.seen[chip_rows]),
-        activity_chip_s=math.fsum(time[bounded.activity[chip_rows]]),
-        counter_chip_s=math.fsum(time[bounded.counter[chip_rows]]),
-        wall_chip_s=math.fsum(np.minimum(walled, seconds[chip_rows])),
+        evidence_chip_s=math.fsum(time * bounded.seen[spoken]),
+        activity_chip_s=math.fsum(time[bounded.activity[spoken]]),
+        counter_chip_s=math.fsum(time[bounded.counter[spoken]]),
+        wall_chip_s=math.fsum(np.minimum(walled, seconds[spoken])),
         missing_ms=sum(gap.end_ms - gap.start_ms for gap in open_time),
         observations=_observations(node, windows, bounded, first=first, kept=kept, refused=refused),
     )

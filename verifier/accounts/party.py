@@ -5,17 +5,18 @@ not matter how nodes were shared out among workers.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
 from statements.features import COLUMN
 from verifier.accounts.chips import ChipTable
-from verifier.accounts.columns import Bools, ChipWindows, Float64, Windows
+from verifier.accounts.columns import Bools, ChipWindows, Float64, Int64, PowerSlots, Windows
 from verifier.accounts.errors import AccountsError
 from verifier.accounts.expected import ExpectedNode
-from verifier.accounts.gaps import first_chip_rows
 from verifier.accounts.interval import (
     TYPICAL_ENERGY_OVER_FLOOR,
     Term,
@@ -31,6 +32,10 @@ from verifier.accounts.observations import (
 )
 from verifier.accounts.wall import wall_energy
 from verifier.agreement.model import Trust
+from verifier.workers import ALONE, share_out
+
+SHARE: Final = 16_384
+"""Chip windows that are worked on at once, or else one node's: as many fit into a core's own cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,16 +201,31 @@ def _bound(
     )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Share:
+    """Some of the nodes, by index, and their windows; ``rows`` are those windows' among all."""
+
+    nodes: tuple[ExpectedNode, ...]
+    windows: Windows
+    rows: Int64
+    period: tuple[int, int]
+    table: ChipTable
+    trust: Trust
+
+
 def account_nodes(
     windows: Windows,
     nodes: Sequence[ExpectedNode],
     period: tuple[int, int],
     table: ChipTable,
     trust: Trust,
+    *,
+    executor: Executor = ALONE,
 ) -> list[NodeAccount]:
     """Return the account of each node, by index. Any split of the nodes gives the same accounts.
 
-    Raises :class:`AccountsError` when a window's node is not among ``nodes``, or two have one index.
+    Raises :class:`AccountsError` when a window's node is not among ``nodes``, or two have one index, and as
+    :func:`share_out`.
     """
     if period[0] >= period[1]:
         raise AccountsError("BAD_PERIOD", f"[{period[0]}, {period[1]}) is not a period")
@@ -218,11 +238,45 @@ def account_nodes(
         raise AccountsError(
             "UNKNOWN_NODE", f"windows of nodes that nobody expects: {sorted(stray)[:8]}"
         )
-    bounded = _bound(windows, ordered, period, table, trust)
-    first = first_chip_rows(windows)
-    by_node = np.argsort(windows.nodes.node, kind="stable")
+    shares = (
+        _Share(some, windows_of, rows, period, table, trust)
+        for some, windows_of, rows in _shares(windows, ordered)
+    )
+    return [node for found in share_out(executor, _account_share, shares) for node in found]
+
+
+def _shares(
+    windows: Windows, nodes: Sequence[ExpectedNode]
+) -> Iterator[tuple[tuple[ExpectedNode, ...], Windows, Int64]]:
+    """Yield nodes together with their windows: as many at once as have few enough, each with all of its own."""
+    first = windows.first_chip_rows()
+    by_node = np.argsort(windows.nodes.node, kind="stable").astype(np.int64)
+    indices = [node.index for node in nodes]
     edges = np.searchsorted(windows.nodes.node[by_node], [*indices, np.iinfo(np.int32).max])
-    return [
+    chips = np.concatenate([[0], np.cumsum(windows.nodes.chips[by_node], dtype=np.int64)])[edges]
+    begin = 0
+    for end in range(1, len(nodes) + 1):
+        if end == len(nodes) or chips[end + 1] - chips[begin] > SHARE:
+            rows = np.sort(by_node[edges[begin] : edges[end]])
+            yield tuple(nodes[begin:end]), _without_chip_slots(windows.take(rows, first)), rows
+            begin = end
+
+
+def _without_chip_slots(windows: Windows) -> Windows:
+    """Return windows without what no account reads: the power of single chips, which is as long as all else."""
+    none = PowerSlots(windows.nodes.chip_slots.octets.part(0, 0))
+    return Windows(windows.chips, replace(windows.nodes, chip_slots=none))
+
+
+def _account_share(share: _Share) -> list[NodeAccount]:
+    """Return the accounts of a share's nodes; what was observed of windows names their rows among all."""
+    windows, period, table, trust = share.windows, share.period, share.table, share.trust
+    bounded = _bound(windows, share.nodes, period, table, trust)
+    first = windows.first_chip_rows()
+    by_node = np.argsort(windows.nodes.node, kind="stable")
+    indices = [node.index for node in share.nodes]
+    edges = np.searchsorted(windows.nodes.node[by_node], [*indices, np.iinfo(np.int32).max])
+    found = [
         account_node(
             node,
             windows,
@@ -233,7 +287,17 @@ def account_nodes(
             table=table,
             trust=trust,
         )
-        for place, node in enumerate(ordered)
+        for place, node in enumerate(share.nodes)
+    ]
+    return [
+        replace(
+            node,
+            observations=tuple(
+                replace(seen, windows=tuple(share.rows[list(seen.windows)].tolist()))
+                for seen in node.observations
+            ),
+        )
+        for node in found
     ]
 
 

@@ -25,6 +25,10 @@ class InconsistentLogError(MirrorError):
         self.held = held
         self.served = served
 
+    def __reduce__(self) -> tuple[type[VerifierError], tuple[str | bytes, ...]]:
+        """As of every error of the verifier's, with both notes."""
+        return type(self), (self.reason, str(self), self.held, self.served)
+
     def spelt_out(self) -> str:
         """Return both signed notes, for whoever has to keep them."""
         return "".join(

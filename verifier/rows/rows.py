@@ -4,7 +4,7 @@ To whoever asks for one it is ``bytes``, as in any sequence. What looks at all o
 no object a row.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final, Generic, TypeVar, cast, overload
@@ -61,9 +61,7 @@ class Rows(Sequence[_T], Generic[_T]):
         length = np.fromiter(
             (ABSENT if one is None else len(one) for one in strings), np.int64, count
         )
-        ends = np.cumsum(np.maximum(length, 0))
-        data = b"".join([one for one in strings if one is not None])
-        return cls((data,), np.zeros(count, np.int64), ends - np.maximum(length, 0), length)
+        return cls._end_to_end(b"".join([one for one in strings if one is not None]), length)
 
     @classmethod
     def lying(cls, parts: Iterable[tuple[bytes, tuple[Int64, Int64]]]) -> "Rows[_T]":
@@ -96,6 +94,16 @@ class Rows(Sequence[_T], Generic[_T]):
             np.concatenate([part.start for part in parts]),
             np.concatenate([part.length for part in parts]),
         )
+
+    def __reduce__(self) -> tuple[Callable[[bytes, Int64], "Rows[_T]"], tuple[bytes, Int64]]:
+        """Let another process have the rows, and nothing else of the buffers in which they lie."""
+        held = (string for string in self if string is not None)
+        return Rows._end_to_end, (b"".join(held), np.ascontiguousarray(self.length))
+
+    @classmethod
+    def _end_to_end(cls, data: bytes, length: Int64) -> "Rows[_T]":
+        size = np.maximum(length, 0)
+        return cls((data,), np.zeros(len(length), np.int64), np.cumsum(size) - size, length)
 
     def __len__(self) -> int:
         return len(self.length)
