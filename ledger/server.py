@@ -48,6 +48,7 @@ from ledger.web import WebServer
 from ledger.writer import Writer
 from statements.clock import Clock
 from statements.pins import read_pins
+from statements.verification.registry import chosen
 
 _GRACE_S: Final = 3.0
 """Real seconds that calls, and then the last checkpoint, get when the ledger stops."""
@@ -87,6 +88,7 @@ class Server:
         pins = read_pins(self._agreement)
         folder.verify_pinned(pins)
         self._how = how
+        self._signatures = chosen()
         self._tls = None if how.tls is None else ServerTls(how.tls)
         self._journal = journal
         self._objects = open_store(folder.objects, folder.path)
@@ -192,7 +194,9 @@ class Server:
     def _tell(self, rpc: Address, http: Address) -> None:
         scheme = "http" if self._tls is None else "https"
         places = {"grpc": str(rpc), "http": f"{scheme}://{http}"}
-        _log.info("serving", size=self._sequencer.size, **places)
+        backend, slower = self._signatures.backend.name, self._signatures.passed_over
+        why = {"because": slower} if slower else {}
+        _log.info("serving", size=self._sequencer.size, **places, signatures=backend, **why)
         tell_ready(self._how.ready_file, places)
 
     async def _publish(self, *, anew: bool = False) -> Published | None:

@@ -8,6 +8,7 @@
     ├── SealError         a sealed body or content key does not open
     ├── RecordError       a leaf is not a record
     ├── SignatureError    a signature is malformed, malleable or does not verify
+    ├── BackendError      a library that verifies signatures faster cannot be used here
     ├── KeyFileError      a key file is missing, readable by others, or not a key
     ├── CertificateError  a certificate is missing or not good, or a connection would be without one
     ├── PinsError         an agreement's root of trust does not parse
@@ -47,6 +48,10 @@ class RecordError(StatementError):
 
 class SignatureError(StatementError):
     """A signature is malformed, malleable, or does not verify."""
+
+
+class BackendError(StatementError):
+    """A library that verifies many signatures at once is not there, or cannot be used on this machine."""
 
 
 class KeyFileError(StatementError):

@@ -1,6 +1,6 @@
 """A screening process: ``python -m ledger.screeners.worker FD``.
 
-It holds no key of the ledger's, and can open no file once it runs.
+It holds no key of the ledger's, and can open no file once it runs: what verifies signatures is loaded before.
 """
 
 import gc
@@ -20,6 +20,7 @@ from ledger.screening import parts_of, screen
 from protos.stillwatch.ledger.v1 import ledger_pb2
 from statements.pins import Pins, read_pins
 from statements.signing import VerifyingKey
+from statements.verification.registry import chosen
 
 _GARBAGE_AT = 50_000
 """Objects between two looks for cycles, of which a batch leaves none."""
@@ -59,6 +60,7 @@ def work(ledger: Parent) -> None:
     if agreement is None:
         return
     worker = Worker(read_pins(agreement))
+    chosen()
     confine()
     gc.collect()
     gc.freeze()

@@ -1,9 +1,11 @@
 """Screening in processes: the same answers as in threads, keys that are learned, and deaths."""
 
 import asyncio
+import gc
 import os
 import re
 import signal
+import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -12,7 +14,10 @@ import pytest
 from ledger.errors import ProcessError
 from ledger.keyring import Keyring
 from ledger.processes.child import Child
+from ledger.processes.frames import frame
+from ledger.processes.parent import Parent
 from ledger.refusal import Refusal
+from ledger.screeners import worker
 from ledger.screeners.interface import Request, Screener
 from ledger.screeners.processes import ScreeningProcesses
 from ledger.screeners.questions import (
@@ -27,6 +32,7 @@ from ledger.screeners.threads import ScreeningThreads
 from ledger.screening import Screened
 from protos.stillwatch.statement.v1 import governance_pb2
 from statements.author import Statement
+from statements.verification import registry
 from tests.unit.ledger.cast import Cast, request
 
 COUNT = 2
@@ -140,6 +146,24 @@ def test_a_screening_process_can_open_nothing(cast: Cast) -> None:
                 assert re.search(rf"^{what} +0 +0 ", limits, re.MULTILINE), limits
 
     play(cast, scene, count=1)
+
+
+def test_what_verifies_signatures_is_loaded_before_a_process_can_open_nothing(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.chosen.cache_clear()
+    loaded: list[int] = []
+    monkeypatch.setattr(
+        worker, "confine", lambda: loaded.append(registry.chosen.cache_info().currsize)
+    )
+    monkeypatch.setattr(gc, "freeze", lambda: None)
+    monkeypatch.setattr(gc, "set_threshold", lambda _: None)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(frame(cast.text))
+        ours.shutdown(socket.SHUT_WR)
+        worker.work(Parent(theirs))
+    assert loaded == [1]
 
 
 @pytest.mark.parametrize("unasked", ["frame(b'unasked')", "LENGTH.pack(2**32 - 1)"])

@@ -1,6 +1,7 @@
 """``stillwatch ledger``: the commands, and the process that serves."""
 
 import json
+import os
 import shutil
 import signal
 import socket
@@ -21,6 +22,7 @@ from ledger.sequencer import Sequencer
 from ledger.service import SERVICE
 from protos.stillwatch.statement.v1 import governance_pb2
 from statements.ledger_client import LedgerClient, Receipt
+from statements.verification.registry import SETTING
 from tests.unit.ledger.cast import ORIGIN, Cast, Hours
 from tests.unit.ledger.process import LedgerProcess, found_log, stillwatch
 from tlog.checkpoint import verify_checkpoint
@@ -203,3 +205,29 @@ def test_a_log_whose_founding_stopped_half_way_is_not_served(
     assert begun.returncode == 0, begun.stderr
     ledger.start()
     assert ledger.stop() == 0
+
+
+@pytest.mark.parametrize("screeners", ["0", "1"])
+def test_a_ledger_tells_what_verifies_its_signatures(
+    ledger: LedgerProcess, cast: Cast, screeners: str
+) -> None:
+    ledger.options = ("--beat", "0.1", "--screeners", screeners)
+    ledger.environment = {**os.environ, SETTING: "cryptography"}
+    ledger.start()
+    with LedgerClient(ledger.grpc) as client:
+        assert isinstance(client.append([cast.party.open()])[0], Receipt)
+    assert ledger.stop() == 0
+    lines = [json.loads(line) for line in ledger.log.read_text().splitlines()]
+    (serving,) = (line for line in lines if line["event"] == "serving")
+    assert serving["signatures"] == "cryptography"
+    assert serving["because"] == f"{SETTING} names it"
+
+
+def test_a_ledger_does_not_start_without_the_backend_that_was_named(
+    ledger: LedgerProcess, cast: Cast
+) -> None:
+    ledger.environment = {**os.environ, SETTING: "magic"}
+    ledger.launch()
+    assert ledger.process is not None
+    assert ledger.process.wait(30) != 0
+    assert "[UNKNOWN_BACKEND]" in ledger.log.read_text()
