@@ -79,7 +79,7 @@ def _is_contested(case: PartyCase, fork: Fork) -> bool:
 
 CHECK = Check(
     id="chain_fork",
-    version=3,
+    version=4,
     cls=CheckClass.EXACT,
     looks_for="two statements of one key that contradict each other, and a key that did and speaks on",
     cites="both statements",

@@ -7,7 +7,6 @@ header; what is not signed is dropped, so that a log cannot put words into anybo
 """
 
 import hashlib
-import itertools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -137,8 +136,9 @@ class _Follower:
             else:
                 self._walk(rows, author)
         self._authenticate(tails)
-        self._find_rolled_back(openings)
-        self._find_superseded(openings)
+        named = self._named_by(openings)
+        self._find_rolled_back(named)
+        self._find_superseded(named)
         wrong = set(self.forged) | set(self.strangers)
         return Chains(
             authentic=self.authentic,
@@ -228,33 +228,40 @@ class _Follower:
         author = self.records.text("author", one)
         self.forks.append(Fork(author, (min(one, other), max(one, other)), what))
 
-    def _find_rolled_back(self, openings: Mapping[bytes, Sequence[int]]) -> None:
-        """Find openings that name as their author's newest a statement that was not logged before them."""
+    def _named_by(self, openings: Mapping[bytes, Sequence[int]]) -> dict[int, int | None]:
+        """Return of each opening that names a statement the row of that; ``None`` for one that is not logged."""
         records = self.records
-        named = [
-            (author, row, records.text("previous", row))
-            for author, found in openings.items()
+        named = {
+            row: records.text("previous", row)
+            for found in openings.values()
             for row in found
             if records.sequence[row] == 0 and self.authentic[row]
-        ]
-        wanted = {previous for _, _, previous in named if any(previous)}
-        logged = _rows_of(records, wanted)
-        for author, row, previous in named:
-            if previous in wanted and logged.get(previous, row) >= row:
-                self.gaps.append(ChainGap(author, row, 1))
+        }
+        logged = _rows_of(records, {previous for previous in named.values() if any(previous)})
+        return {row: logged.get(previous) for row, previous in named.items() if any(previous)}
 
-    def _find_superseded(self, openings: Mapping[bytes, Sequence[int]]) -> None:
+    def _find_rolled_back(self, named: Mapping[int, int | None]) -> None:
+        """Find openings that name as their author's newest a statement that was not logged before them."""
+        for row, previous in named.items():
+            if previous is None or previous >= row:
+                self.gaps.append(ChainGap(self.records.text("author", row), row, 1))
+
+    def _find_superseded(self, named: Mapping[int, int | None]) -> None:
         """Find headers of an epoch that had seen its successor's opening.
 
-        What an author saw counts only where it is this log: a ledger that showed it another, longer one must not make
-        it look as if it had spoken after its own successor.
+        The successor is the opening that names a statement of the epoch: it was signed after the epoch began. In which
+        order the log holds two openings proves nothing: a ledger may refuse one, and log it once its author has opened
+        another instead. What an author saw counts only where it is this log: a ledger that showed it another, longer
+        one must not make it look as if it had spoken after its own successor.
         """
         records = self.records
         successor = np.full(int(records.chain.max(initial=-1)) + 1, -1, dtype=np.int64)
-        for found in openings.values():
-            opened = sorted(row for row in found if self.authentic[row])
-            for before, after in itertools.pairwise(opened):
-                successor[records.chain[before]] = after
+        for row, previous in sorted(named.items(), reverse=True):
+            own = previous is not None and records.text("author", previous) == records.text(
+                "author", row
+            )
+            if own:
+                successor[records.chain[previous]] = row
         after_row = successor[records.chain]
         late = self.authentic & (after_row >= 0) & (records.seen_size > records.index[after_row])
         proved: set[int] = set()

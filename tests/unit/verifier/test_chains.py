@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from protos.stillwatch.statement.v1 import governance_pb2, summary_pb2
-from statements.author import Seen
+from protos.stillwatch.statement.v1 import governance_pb2, identity_pb2, summary_pb2
+from statements.author import Author, Seen
 from statements.header import decode_header, encode_header
 from statements.kinds import Kind
 from statements.record import Record, decode_record, encode_record
@@ -140,6 +140,47 @@ def test_a_statement_of_an_old_epoch_said_before_its_successor_was_seen_is_no_fo
 ) -> None:
     _speak_in_old_epoch(book, 0)
     assert book.evidence().chains.forks == ()
+
+
+def test_an_opening_that_a_ledger_refused_and_logged_later_supersedes_nothing(
+    book: Logbook,
+) -> None:
+    """A node whose opening is refused opens another epoch; in which order the two are logged is the ledger's to say."""
+    node = _node(book)
+    newest = node.newest
+    refused, _ = Author.opening(node.key, b"\x01" * 16, newest).say(
+        identity_pb2.Opening(key=node.key.spki), T0, T0, salt=bytes(16)
+    )
+    book.open(node, 3)
+    book.log(refused)
+    assert node.author is not None
+    log, size = hashlib.sha256(book.origin.encode()).digest(), len(book.records)
+    seen = Seen(log, size, book.prefix().root_at(size))
+    said, _ = node.author.say(
+        summary_pb2.WorkloadSummary(), T0, T0 + MINUTE, salt=bytes(16), seen=seen
+    )
+    index = book.log(said)
+    evidence = book.evidence()
+    assert evidence.chains.forks == ()
+    assert index in _authentic(evidence)
+
+
+def test_of_two_openings_after_an_epoch_the_one_logged_first_ends_it(book: Logbook) -> None:
+    node = _node(book)
+    old, newest = node.author, node.newest
+    assert old is not None
+    for _ in range(2):
+        node.newest = newest
+        book.open(node, 3)
+        size = len(book.records)
+    log = hashlib.sha256(book.origin.encode()).digest()
+    said, _ = old.say(
+        summary_pb2.WorkloadSummary(), T0, T0 + MINUTE, salt=bytes(16),
+        seen=Seen(log, size - 1, book.prefix().root_at(size - 1)),
+    )  # fmt: skip
+    index = book.log(said)
+    (fork,) = book.evidence().chains.forks
+    assert fork.rows == (size - 2, index)
 
 
 @pytest.mark.parametrize("more", [1, 2])
