@@ -113,13 +113,15 @@ class Cosigning:
         """Return whether a quorum says that it has cosigned no tree of more than ``size`` records.
 
         ``empty`` is the log's signed checkpoint of the tree without records: it contradicts nothing, whatever was
-        signed before. Raises :class:`ForkError` when so many know a larger tree that the others are no quorum.
+        signed before. Raises :class:`ForkError` when so many know a larger tree that the others are no quorum. One that
+        answers drop by drop is waited for no longer than one that does not.
         """
         asked = {
             one.witness.name: self._threads.submit(self._known_to, one, empty)
             for one in self._asked
         }
-        known = {name: future.result() for name, future in asked.items()}
+        answered, _ = wait(asked.values(), self._timeout_s * _TRIES)
+        known = {name: future.result() for name, future in asked.items() if future in answered}
         ahead = {name for name, held in known.items() if held is not None and held > size}
         if not self.policy.is_met(set(self.policy.voters()) - ahead):
             raise ForkError(
