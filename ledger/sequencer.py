@@ -146,6 +146,14 @@ class Sequencer:
         """Return the heads of the epochs that an author opened last, at most so many, oldest first."""
         return self._chains.heads(author, most)
 
+    def newest_body(self, author: bytes, kind: Kind) -> bytes | None:
+        """Return the stored body of what an author said last, in the epoch it opened last, if that is of a kind."""
+        for head in self.heads(author, 1):
+            for record, stored in self._journal.read(head.index, head.index + 1):
+                if decode_header(record[_HEADER_AT]).kind == kind:
+                    return stored
+        return None
+
     def log(self, batches: Sequence[Sequence[Screened | Refusal]]) -> list[list[Outcome]]:
         """Admit batches as one group, make it durable, and answer each statement.
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from hashlib import sha256
 
 import pytest
@@ -36,6 +37,7 @@ def test_a_tick_names_the_time_and_the_checkpoint_over_which_it_is_said(
     publisher.open()
     published = publisher.publish()
     logged = ticker(cast, journal, hours).tick(published)
+    assert logged is not None
     header = decode_header(decode_record(logged.record).header)
     assert header.kind == Kind.TICK
     assert header.author == cast.ledger_key.key_id
@@ -67,9 +69,51 @@ def test_a_tick_over_a_tree_covers_only_what_came_before_it(
     for _ in range(3):
         published = publisher.publish()
         logged = said.tick(published)
+        assert logged is not None
         header = decode_header(decode_record(logged.record).header)
         assert header.seen_size == published.size <= logged.index
         hours.ms += 60_000
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_witness_that_lies_about_time_has_no_tick_go_back(
+    cast: Cast, journal: FailingJournal, store: FailingStore, hours: Hours, restarted: bool
+) -> None:
+    publisher = Publisher(journal, store, cast.signer)
+    publisher.open()
+    published = publisher.publish()
+    said = ticker(cast, journal, hours)
+    assert said.tick(replace(published, time_ms=T0 + 60_000)) is not None
+    if restarted:
+        said = Ticker(
+            Sequencer.open(journal, cast.keyring(), hours),
+            hours,
+            key=cast.ledger_key,
+            origin=ORIGIN,
+            every_ms=60_000,
+            draw=cast.draw.randbytes,
+        )
+    size = journal.size()
+    assert said.tick(replace(published, time_ms=T0 + 59_000)) is None
+    assert journal.size() == size
+    assert said.tick(replace(published, time_ms=T0 + 60_000)) is not None
+
+
+def test_a_clock_that_is_set_back_by_years_stops_no_ticks(
+    cast: Cast, journal: FailingJournal, hours: Hours, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    naps = 0
+
+    async def nap(seconds: float) -> None:
+        nonlocal naps
+        naps += 1
+        assert naps < 1_000, "it waits for an instant that is years away"
+        hours.ms += round(seconds * 1000)
+        if naps == 60:
+            hours.ms -= 10 * 365 * 86_400_000
+
+    monkeypatch.setattr(asyncio, "sleep", nap)
+    assert len(run(ticker(cast, journal, hours), hours, 4)) == 4
 
 
 class EnoughError(Exception):
