@@ -14,7 +14,8 @@
     certificate = "secretariat.pem"    # no CA's: whoever holds the key of just this one
     may = ["read"]
 
-What no client may is refused. The file is read again when it changes, and holds for calls that begin after that.
+What no client may is refused. The file is read again when it changes, and holds for calls that begin after that;
+streams that it does not grant any more are ended.
 """
 
 import tomllib
@@ -93,6 +94,10 @@ class Clients:
         return b"".join(
             one.certificate.public_bytes(serialization.Encoding.PEM) for one in self._listed
         )
+
+    def sharing(self, wanted: frozenset[Permission]) -> int:
+        """Return how many clients may do one of what is wanted."""
+        return sum(1 for one in self._listed if one.may & wanted)
 
     def verify_may(self, certificate: bytes, wanted: frozenset[Permission]) -> Client:
         """Return the client of a certificate that TLS has verified, in PEM, if it may do one of what is wanted.

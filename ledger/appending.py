@@ -25,6 +25,7 @@ from ledger.limits import Limits
 from ledger.refusal import Refusal
 from ledger.screeners.interface import Request, Screener
 from ledger.sequencer import Outcome
+from ledger.shares import CALLER, Caller
 from ledger.writer import Writer
 
 _log = structlog.get_logger("stillwatch.ledger")
@@ -35,9 +36,10 @@ _DRAINING: Final = unavailable("DRAINING", "the ledger is stopping: try again la
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """A batch on its way: what it takes of the budget, and what becomes of it."""
+    """A batch on its way: what it takes of whose budget, and what becomes of it."""
 
     size: int
+    caller: Caller
     outcomes: "asyncio.Future[list[Outcome]]"
 
 
@@ -50,6 +52,7 @@ class _Stream:
 
     def __init__(self, sender: str, in_flight: int) -> None:
         self.sender = sender
+        self.caller = CALLER.get()
         self.answers: asyncio.Queue[_Answer] = asyncio.Queue()
         self.room = asyncio.Semaphore(in_flight)
         self.reader: asyncio.Task[None]
@@ -125,10 +128,10 @@ class Appending:
             return malformed(f"a batch holds 1 to {most} statements, not {count}", "BATCH_SIZE")
         await stream.room.acquire()
         size = len(request.data)
-        if not await self._budget.take(size):
+        if not await self._budget.take(size, stream.caller):
             return busy("requests wait for others already")
         stream.busy = True
-        charge = size
+        kept = False
         try:
             batch = await self._screener.screen(request)
             refused = sum(1 for one in batch if isinstance(one, Refusal))
@@ -137,14 +140,16 @@ class Appending:
                 if self._unverified.level(stream.sender) <= 0:
                     return _TOO_MUCH_UNVERIFIED
             if not stream.ended:
-                stream.answers.put_nowait(_Batch(size, self._writer.submit(batch, size)))
-                charge = 0
+                outcomes = self._writer.submit(batch, size)
+                stream.answers.put_nowait(_Batch(size, stream.caller, outcomes))
+                kept = True
         except ProcessError as error:
             _log.error("a request could not be screened", reason=error.reason, error=str(error))
             return busy("the request could not be screened")
         finally:
             stream.busy = False
-            self._budget.give(charge)
+            if not kept:
+                self._budget.give(size, stream.caller)
         return None
 
     async def _answer(self, stream: _Stream, context: Context) -> Fault | None:
@@ -180,7 +185,7 @@ class Appending:
 
     def _release(self, batch: _Batch) -> None:
         """Give a batch's bytes back, once the writer is done with it."""
-        batch.outcomes.add_done_callback(lambda _: self._budget.give(batch.size))
+        batch.outcomes.add_done_callback(lambda _: self._budget.give(batch.size, batch.caller))
 
 
 def _sender(context: Context) -> str:

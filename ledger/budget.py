@@ -1,7 +1,9 @@
-"""A budget of bytes that all streams share: first come, first served, and no endless line."""
+"""A budget of bytes that all streams share: first come, first served, no endless line, and nobody has it all."""
 
 import asyncio
 from collections import deque
+
+from ledger.shares import Caller, Shares
 
 
 class Budget:
@@ -13,12 +15,33 @@ class Budget:
     def __init__(self, most: int, most_waiting: int) -> None:
         self._most = most
         self._most_waiting = most_waiting
+        self._shares = Shares(most)
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
         self.taken = 0
         self.awaited = 0
 
-    async def take(self, size: int) -> bool:
-        """Take bytes, after whoever came before; return ``False`` at once when too many wait already."""
+    async def take(self, size: int, caller: Caller) -> bool:
+        """Take bytes, after whoever came before.
+
+        Returns ``False`` at once when too many wait already, or the caller holds and awaits its share.
+        """
+        if not self._shares.fits(caller, size):
+            return False
+        self._shares.hold(caller, size)
+        taken = False
+        try:
+            taken = await self._take(size)
+        finally:
+            if not taken:
+                self._shares.give(caller, size)
+        return taken
+
+    def give(self, size: int, caller: Caller) -> None:
+        """Give bytes back."""
+        self._shares.give(caller, size)
+        self._free(size)
+
+    async def _take(self, size: int) -> bool:
         if not self._waiting and self._fits(size):
             self.taken += size
             return True
@@ -31,15 +54,14 @@ class Budget:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self.give(size)
+                self._free(size)
             else:
                 turn.cancel()
                 self._admit()
             raise
         return True
 
-    def give(self, size: int) -> None:
-        """Give bytes back."""
+    def _free(self, size: int) -> None:
         self.taken -= size
         self._admit()
 

@@ -1,10 +1,13 @@
 """Who may call which method: one table, held before every method that a server has.
 
-What is not in the table nobody may call. Single calls are judged one by one, streams when they begin.
+What is not in the table nobody may call. Single calls are judged one by one; streams when they begin, and again
+whenever the list of clients has changed. Of the calls that are open at once no client holds more than its share.
 """
 
+import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypeVar
 
 import grpc
@@ -12,8 +15,11 @@ from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 
 from ledger.access import AccessError, Clients, Permission
-from ledger.fault import Context, Fault, end_call
+from ledger.fault import Context, Fault, busy, end_call
+from ledger.limits import Limits
 from ledger.service import SERVICE
+from ledger.shares import CALLER, Caller, Shares
+from statements.watched import LOOK_EVERY_S
 
 Connection: TypeAlias = Mapping[str, Iterable[bytes]]
 """What gRPC knows of a connection, by name."""
@@ -43,11 +49,36 @@ PERMISSIONS: Final[Mapping[str, frozenset[Permission]]] = {
 """Each method, and the permissions of which a caller needs one. What is not listed, nobody may call."""
 
 
-class Guard(grpc.aio.ServerInterceptor):
-    """Lets a call through when its client may make it; stands before every method of a server."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Stream:
+    """A stream that is open: its method, and what is told why it ends when its client loses it."""
 
-    def __init__(self, clients: Callable[[], Clients | None]) -> None:
+    connection: Connection
+    method: str
+    lost: "asyncio.Future[Fault]"
+
+
+class Guard(grpc.aio.ServerInterceptor):
+    """Lets a call through when its client may make it; stands before every method of a server.
+
+    ``every_s``: how often it asks for the clients while streams are open.
+    """
+
+    def __init__(
+        self,
+        clients: Callable[[], Clients | None],
+        limits: Limits,
+        every_s: float = LOOK_EVERY_S,
+    ) -> None:
         self._clients = clients
+        self._every_s = every_s
+        self._room = _ANY, Shares(limits.questions)
+        self._rooms = {
+            f"/{SERVICE}/Append": (_APPENDING, Shares(limits.streams)),
+            f"/{SERVICE}/Follow": (_EITHER, Shares(limits.followers)),
+        }
+        self._streams: set[_Stream] = set()
+        self._watching: asyncio.Task[None] | None = None
 
     async def intercept_service(
         self,
@@ -62,26 +93,18 @@ class Guard(grpc.aio.ServerInterceptor):
         self, handler: "grpc.RpcMethodHandler[M, R]", method: str
     ) -> "grpc.RpcMethodHandler[M, R]":
         make, behaviour = _kind(handler)
-
-        async def admit(context: Context) -> None:
-            try:
-                verify_call(context.auth_context(), method, self._clients())
-            except AccessError as error:
-                status = (
-                    grpc.StatusCode.PERMISSION_DENIED
-                    if error.reason == "NOT_PERMITTED"
-                    else grpc.StatusCode.UNAUTHENTICATED
-                )
-                await end_call(context, Fault(status, error.reason, str(error)))
+        streams = handler.request_streaming or handler.response_streaming
 
         async def answer(request: object, context: Context) -> object:
-            await admit(context)
-            return await behaviour(request, context)
+            await self._admit(context, method)
+            work = behaviour(request, context)
+            return await (self._while_permitted(work, context, method) if streams else work)
 
         async def answers(request: object, context: Context) -> AsyncIterator[object]:
-            await admit(context)
+            await self._admit(context, method)
             async for one in behaviour(request, context):
                 yield one
+                await _verified(context, method, self._clients())
 
         guarded = answers if inspect.isasyncgenfunction(behaviour) else answer
         made: grpc.RpcMethodHandler[M, R] = make(
@@ -91,9 +114,58 @@ class Guard(grpc.aio.ServerInterceptor):
         )
         return made
 
+    async def _admit(self, context: Context, method: str) -> None:
+        """Let a call in that its client may make, and that is within its share, which it holds until it is over."""
+        clients = self._clients()
+        name = await _verified(context, method, clients)
+        among, shares = self._rooms.get(method, self._room)
+        caller = Caller(name, 1 if clients is None else clients.sharing(among))
+        if not shares.fits(caller, 1):
+            await end_call(context, busy(f"{name!r} has its share of calls open already"))
+        shares.hold(caller, 1)
+        context.add_done_callback(lambda _: shares.give(caller, 1))  # type: ignore[arg-type]  # the stub wants a class
+        CALLER.set(caller)
 
-def verify_call(connection: Connection, method: str, clients: Clients | None) -> None:
-    """Refuse a call of a method over a connection, as gRPC describes it, by a client who may not make it.
+    async def _while_permitted(
+        self, behaviour: Coroutine[Any, Any, object], context: Context, method: str
+    ) -> object:
+        """Do what a stream is for until it ends, or until its client may not any more."""
+        stream = _Stream(context.auth_context(), method, asyncio.get_running_loop().create_future())
+        self._streams.add(stream)
+        if self._watching is None or self._watching.done():
+            self._watching = asyncio.create_task(self._watch())
+        work = asyncio.create_task(behaviour)
+        try:
+            both: set[asyncio.Future[Any]] = {work, stream.lost}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return work.result()
+        finally:
+            self._streams.discard(stream)
+            if not work.done():
+                work.cancel()
+                await asyncio.gather(work, return_exceptions=True)
+        return await end_call(context, stream.lost.result())
+
+    async def _watch(self) -> None:
+        """While streams are open, judge all of them again when the list of clients has changed."""
+        known = self._clients()
+        while self._streams:
+            await asyncio.sleep(self._every_s)
+            newest = self._clients()
+            if newest is known:
+                continue
+            known = newest
+            for stream in self._streams:
+                try:
+                    verify_call(stream.connection, stream.method, newest)
+                except AccessError as error:
+                    if not stream.lost.done():
+                        stream.lost.set_result(_fault(error))
+
+
+def verify_call(connection: Connection, method: str, clients: Clients | None) -> str:
+    """Return the name of who calls a method over a connection, as gRPC describes it; refuse a client who may not.
 
     Raises :class:`AccessError`.
     """
@@ -101,7 +173,25 @@ def verify_call(connection: Connection, method: str, clients: Clients | None) ->
         raise AccessError("UNKNOWN_CLIENT", "the connection is not secured with TLS 1.3")
     if clients is None:
         raise AccessError("UNKNOWN_CLIENT", "the server knows no clients")
-    clients.verify_may(_only(connection, "x509_pem_cert"), PERMISSIONS.get(method, frozenset()))
+    wanted = PERMISSIONS.get(method, frozenset())
+    return clients.verify_may(_only(connection, "x509_pem_cert"), wanted).name
+
+
+async def _verified(context: Context, method: str, clients: Clients | None) -> str:
+    """Return the name of who calls; end a call that its client may not make."""
+    try:
+        return verify_call(context.auth_context(), method, clients)
+    except AccessError as error:
+        await end_call(context, _fault(error))
+
+
+def _fault(error: AccessError) -> Fault:
+    status = (
+        grpc.StatusCode.PERMISSION_DENIED
+        if error.reason == "NOT_PERMITTED"
+        else grpc.StatusCode.UNAUTHENTICATED
+    )
+    return Fault(status, error.reason, str(error))
 
 
 def _only(connection: Connection, name: str) -> bytes:

@@ -182,7 +182,7 @@ class Server:
         server = grpc.aio.server(
             options=limits.server_options(_room_for(limits.connections)),
             maximum_concurrent_rpcs=limits.calls,
-            interceptors=[] if self._tls is None else [Guard(self._tls.clients)],
+            interceptors=[] if self._tls is None else [Guard(self._tls.clients, limits)],
         )
         server.add_generic_rpc_handlers((service_handlers(appending, reading, following, limits),))
         health_pb2_grpc.add_HealthServicer_to_server(self._checks, server)

@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from ledger.guard import PERMISSIONS
 from ledger.service import SERVICE
+from protos.stillwatch.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 from statements.errors import CertificateError, SubmissionError
 from statements.ledger_client import LedgerClient, Receipt
 from tests.integration.city import City
@@ -281,6 +282,30 @@ def test_a_list_of_clients_that_changes_holds_for_the_next_call(city: City) -> N
         put(city.tls / "clients.toml", b"[[clients]]\nname = 1")
         await_true(lambda: bool(asked(city) and city.told("BAD_CLIENTS")))
         assert call(channel, method) == unknown, "what was read before stays"
+
+
+def test_streams_of_whom_the_list_grants_them_no_more_are_ended_and_others_go_on(
+    city: City,
+) -> None:
+    listed = city.listed["auditor"]
+    with city.client("aurora") as client, city.channel(city.holders["auditor"]) as channel:
+        assert isinstance(client.append([city.cast.party.summary()])[0], Receipt)
+        stream = client._stream
+        follow = ledger_pb2_grpc.LedgerServiceStub(channel).Follow(
+            ledger_pb2.FollowRequest(), timeout=DEADLINE_S
+        )
+        assert next(follow).checkpoint
+        del city.listed["auditor"]
+        try:
+            city.list_clients()
+            with pytest.raises(grpc.RpcError) as ended:
+                list(follow)
+        finally:
+            city.listed["auditor"] = listed
+        assert ended.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        assert reason_of(ended.value) == "UNKNOWN_CLIENT"
+        assert isinstance(client.append([city.cast.party.summary()])[0], Receipt)
+        assert client._stream is stream, "the very stream that was open before"
 
 
 def test_a_client_uses_a_new_certificate_of_its_own_for_its_next_call(city: City) -> None:
