@@ -1,21 +1,8 @@
 """The command ``stillwatch``: one group that loads the rest on demand."""
 
-import importlib
-import importlib.metadata
-from dataclasses import dataclass
-
 import click
 
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A command that is loaded when it is asked for: where it is, and one line of help."""
-
-    module: str
-    attribute: str
-    help: str
-    extra: str | None = None
-
+from statements.lazy_group import Entry, LazyGroup
 
 COMMANDS = {
     "demo": Entry("simulator.cli", "demo", "Watch labs pause together, and some defect.", "sim"),
@@ -49,31 +36,8 @@ class CouldNotRun(click.ClickException):
     exit_code = 4
 
 
-class LazyGroup(click.Group):
-    """A group whose commands are imported when they are run."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """Return the commands' names, in reading order."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Import a command; a missing extra is one line that says what to install."""
-        entry = COMMANDS.get(cmd_name)
-        if entry is None:
-            return None
-        try:
-            module = importlib.import_module(entry.module)
-        except ModuleNotFoundError as error:
-            own = (error.name or "").partition(".")[0]
-            if entry.extra is None or own in _OWN_PACKAGES:
-                raise
-            raise click.ClickException(
-                f"`stillwatch {cmd_name}` needs {error.name}: pip install 'stillwatch[{entry.extra}]'"
-            ) from None
-        command = getattr(module, entry.attribute)
-        if not isinstance(command, click.Command):
-            raise TypeError(f"{entry.module}:{entry.attribute} is not a command")
-        return command
+class Stillwatch(LazyGroup):
+    """The commands; an error that says what is wrong is no trace."""
 
     def invoke(self, ctx: click.Context) -> object:
         """Run a command; an error that carries a reason code is one line and exit status 4.
@@ -88,25 +52,18 @@ class LazyGroup(click.Group):
                 raise
             raise CouldNotRun(f"{error} [{reason}]") from error
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """List the commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
-
-
-_OWN_PACKAGES = frozenset(
-    {"attestor", "ledger", "protos", "simulator", "statements", "tlog", "verifier"}
-)
-
 
 def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
     if wanted:
+        import importlib.metadata  # noqa: PLC0415 - it takes as long as all else here
+
         click.echo(f"stillwatch {importlib.metadata.version('stillwatch')}")
         ctx.exit()
 
 
 @click.group(
-    cls=LazyGroup,
+    cls=Stillwatch,
+    entries=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: stillwatch demo --keep /tmp/pause",
 )

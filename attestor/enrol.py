@@ -28,7 +28,8 @@ from statements.ledger_client import LedgerClient
 from statements.options import clock_option, output_option
 from statements.publication import publish
 from statements.signing import key_digest
-from statements.tls import ClientTls, tls_option
+from statements.tls import ClientTls
+from statements.tls_option import tls_option
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import click
 
 from statements.options import clock_option, output_option
-from statements.tls import tls_option
+from statements.tls_option import tls_option
 
 FC = TypeVar("FC", bound=Callable[..., Any])
 _DIGEST_LENGTH = 32

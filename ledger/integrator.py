@@ -1,4 +1,4 @@
-"""The integrator's process: ``python -m ledger.integrator FD FOLDER [TLS]`` turns the journal into files, and signs.
+"""The integrator's process, forked by the nursery: turns the journal into files, and signs.
 
 It reads the journal by itself, so that the process that answers clients does none of this; and since everything but
 signatures follows from the journal, a crash of either is repaired by integrating again. Two never run at once: the
@@ -6,7 +6,6 @@ second waits until the first, whose ledger has died, has gone.
 """
 
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -58,12 +57,13 @@ def integrate(ledger: Parent, path: Path, tls: Path | None = None) -> None:
         cosigning.close()
 
 
-def main(descriptor: str, path: Path, tls: Path | None = None) -> None:
+def main(descriptor: int, folder: str, tls: str | None = None) -> None:
     """Integrate the log in a folder for the ledger at the other end of a socket."""
     log_as_json()
     os.nice(_NICE)
+    path = Path(folder)
     with parent(descriptor) as ledger, LedgerFolder.open(path).held(LOCK, _PATIENCE_S):
-        integrate(ledger, path, tls)
+        integrate(ledger, path, None if tls is None else Path(tls))
 
 
 def _cosigning(policy: Policy, tls: Path | None) -> Cosigning | None:
@@ -83,7 +83,3 @@ def _attempt(action: Callable[[], object], publisher: Publisher) -> Answer:
     except LedgerError as error:
         return Answer(publisher.published, error)
     return Answer(publisher.published, None)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], *map(Path, sys.argv[2:]))

@@ -9,6 +9,9 @@ import click
 
 from ledger.errors import ExportError, SetupError
 
+folder_argument = click.argument(
+    "folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False)
+)
 serving_tls_option = click.option(
     "--tls",
     type=click.Path(path_type=Path, file_okay=False),

@@ -20,6 +20,7 @@ from ledger.errors import (
     UnsyncedError,
 )
 from ledger.processes.child import Child
+from ledger.processes.nursery import Nursery
 from ledger.publisher import Published
 
 _ERRORS: Final = {
@@ -40,14 +41,15 @@ class Answer:
 class Publishing:
     """One integrator's process. For one event loop."""
 
-    def __init__(self, folder: Path, tls: Path | None = None) -> None:
+    def __init__(self, nursery: Nursery, folder: Path, tls: Path | None = None) -> None:
+        self._nursery = nursery
         self._arguments = [str(folder), *([] if tls is None else [str(tls)])]
         self._child: Child | None = None
         self.published: Published | None = None
 
     async def start(self) -> None:
         """Start the process, and have it open the log; raises what :meth:`Publisher.open` does."""
-        self._child = await Child.start("ledger.integrator", *self._arguments)
+        self._child = await self._nursery.start("ledger.integrator", *self._arguments)
         self._take(await self._child.ask(_OPEN))
 
     async def publish(self, *, anew: bool = False) -> Published:

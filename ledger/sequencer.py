@@ -8,6 +8,7 @@ group the journal is asked what it holds after all: a commit whose answer was lo
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import groupby
 from typing import Self
 
 from google.protobuf.message import Message
@@ -26,20 +27,25 @@ from statements.clock import Clock
 from statements.header import (
     AUTHOR,
     HEADER_LENGTH,
+    KIND,
     PREVIOUS,
     SEQUENCE,
     SPEAKER,
     Header,
     decode_header,
+    encode_kind,
 )
 from statements.kinds import Kind
-from statements.record import RECORD_LENGTH, Record, decode_record, encode_time, join_record
+from statements.record import RECORD_LENGTH, decode_record, encode_time, join_record
 from statements.signing import SigningKey, statement_id
 
 Draw = Callable[[int], bytes]
 """Draws that many random bytes."""
 _HEADER_AT = slice(3, 3 + HEADER_LENGTH)
 _TIME_AT = slice(RECORD_LENGTH - 8, RECORD_LENGTH)
+_TEACHING = frozenset(encode_kind(kind) for kind in TEACHING)
+_STEP = 4_096
+"""Records that are read of the journal at a time."""
 _NEAR = 64
 """Leaves that are this near to one another are read at once."""
 
@@ -95,48 +101,78 @@ class Sequencer:
         """Learn what the journal holds beyond what is known.
 
         All of it, at every start: nothing is kept beside the journal that could say otherwise. Of a statement that
-        goes on where one of its kind, key and epoch did before no more is read than its place.
+        goes on where one of its kind, key and epoch did before no more is read than its place. What is read at once is
+        taken as a whole, or not at all when the journal fails over it.
         """
         going: dict[bytes, Epoch] = {}
         heads: dict[int, tuple[Epoch, bytes]] = {}
+        end = self._journal.size()
         try:
-            for record, held in self._journal.leaves(self.size, self._journal.size()):
-                said = record[_HEADER_AT]
-                chain = going.get(said[SPEAKER])
-                if chain is None or int.from_bytes(said[SEQUENCE], "little") != len(chain.indices):
-                    header = decode_header(said)
-                    chain = self._catch_up_one(header, record, held=held)
-                    if chain.indices[-1] == self.size:
-                        heads.pop(id(chain), None)  # a newer one is there
-                    if header.kind not in TEACHING:
-                        going[said[SPEAKER]] = chain
-                else:
-                    chain.indices.append(self.size)
-                    heads[id(chain)] = chain, said
-                self._newest_ms = max(self._newest_ms, int.from_bytes(record[_TIME_AT], "little"))
-                self.size += 1
+            while leaves := list(self._journal.leaves(self.size, min(end, self.size + _STEP))):
+                self._take(leaves, self._lessons(leaves), going, heads)
         finally:
             for chain, said in heads.values():
                 chain.head = statement_id(said)
         self._doubtful = False
 
-    def _catch_up_one(self, header: Header, record: bytes, *, held: bool) -> Epoch:
+    def _take(
+        self,
+        leaves: Sequence[Leaf],
+        lessons: Mapping[int, bytes],
+        going: dict[bytes, Epoch],
+        heads: dict[int, tuple[Epoch, bytes]],
+    ) -> None:
+        """Learn of the next leaves: ``lessons`` are the bodies of those that teach, by index.
+
+        ``going`` are the epochs that statements went on in, ``heads`` those whose newest statement has no id yet.
+        """
+        time = b""
+        for index, (record, _) in enumerate(leaves, self.size):
+            said = record[_HEADER_AT]
+            speaker = said[SPEAKER]
+            chain = going.get(speaker)
+            if chain is not None and int.from_bytes(said[SEQUENCE], "little") == len(chain.indices):
+                chain.indices.append(index)
+                heads[id(chain)] = chain, said
+            else:
+                header = decode_header(said)
+                chain = self._take_one(header, record, lessons.get(index))
+                if chain.indices[-1] == index:
+                    heads.pop(id(chain), None)  # a newer one is there
+                if header.kind not in TEACHING:
+                    going[speaker] = chain
+            if record[_TIME_AT] != time:  # those of a group have one
+                time = record[_TIME_AT]
+                self._newest_ms = max(self._newest_ms, int.from_bytes(time, "little"))
+            self.size += 1
+
+    def _take_one(self, header: Header, record: bytes, lesson: bytes | None) -> Epoch:
         """Learn of a record, and return the epoch that it is of."""
         logged = decode_record(record)
         chain = self._chains.epoch(header.author, header.epoch)
         if chain is not None and chain.holds(header):
             self._chains.contest(header, self.size)
             return chain
-        if header.kind in TEACHING and held:
-            self._learn(header, logged)
+        if lesson is not None:
+            self.keyring.learn(header, Statement(logged.header, logged.signature, lesson))
         self._chains.push(header, self.size, statement_id(logged.header))
         chain = self._chains.epoch(header.author, header.epoch)
         assert chain is not None  # noqa: S101 - it was pushed
         return chain
 
-    def _learn(self, header: Header, logged: Record) -> None:
-        for _, stored in self._journal.read(self.size, self.size + 1):
-            self.keyring.learn(header, Statement(logged.header, logged.signature, stored or b""))
+    def _lessons(self, leaves: Sequence[Leaf]) -> dict[int, bytes]:
+        """Return the bodies of the leaves at the log's end that say something about keys, by index."""
+        teaching = [
+            at
+            for at, (record, held) in enumerate(leaves, self.size)
+            if held and record[_HEADER_AT][KIND] in _TEACHING
+        ]
+        lessons: dict[int, bytes] = {}
+        for _, run in groupby(enumerate(teaching), lambda one: one[1] - one[0]):
+            places = [at for _, at in run]
+            bodies = self._journal.read(places[0], places[-1] + 1)
+            lessons.update((at, body or b"") for at, (_, body) in zip(places, bodies, strict=True))
+        return lessons
 
     def now_ms(self) -> int:
         """Return the log's time, Unix ms: its clock's, and never before what was logged."""

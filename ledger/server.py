@@ -33,6 +33,7 @@ from ledger.keyring import Keyring
 from ledger.limits import Limits
 from ledger.objects.registry import open_store
 from ledger.output import tell_ready
+from ledger.processes.nursery import Nursery
 from ledger.publisher import Published
 from ledger.publishing import Publishing
 from ledger.quotas import Quotas
@@ -83,11 +84,19 @@ class Serving:
 class Server:
     """One ledger from its opening to its end. ``run`` returns when it was told to stop, and has."""
 
-    def __init__(self, folder: LedgerFolder, journal: Journal, clock: Clock, how: Serving) -> None:
+    def __init__(
+        self,
+        folder: LedgerFolder,
+        journal: Journal,
+        clock: Clock,
+        how: Serving,
+        nursery: Nursery,
+    ) -> None:
         self._agreement = read_agreement(journal)
         pins = read_pins(self._agreement)
         folder.verify_pinned(pins)
         self._how = how
+        self._nursery = nursery
         self._signatures = chosen()
         self._tls = None if how.tls is None else ServerTls(how.tls)
         self._journal = journal
@@ -100,7 +109,7 @@ class Server:
                 f"`stillwatch ledger init {folder.path} --agreement FILE` goes on",
             )
         self._sequencer = Sequencer(journal, self._keyring, clock, Quotas.of(how.limits))
-        self._publishing = Publishing(folder.path, how.tls)
+        self._publishing = Publishing(nursery, folder.path, how.tls)
         self._announcer = Announcer()
         self._ticker = Ticker(
             self._sequencer,
@@ -138,7 +147,6 @@ class Server:
             self._tell(Address(self._how.grpc.host, port), Address(self._how.http.host, web.port))
             gc.collect()
             gc.freeze()
-            gc.set_threshold(_GARBAGE_AT)
             ticking = self._ticker.run(lambda: self._tick(writer))
             tasks = [asyncio.create_task(work) for work in (writer.run(), self._beat(), ticking)]
             stopping = asyncio.create_task(self._stopping.wait())
@@ -173,7 +181,9 @@ class Server:
     def _screener(self) -> Screener:
         if self._how.screeners == 0:
             return ScreeningThreads(self._keyring)
-        return ScreeningProcesses(self._keyring, self._agreement, self._how.screeners)
+        return ScreeningProcesses(
+            self._nursery, self._keyring, self._agreement, self._how.screeners
+        )
 
     def _listen(
         self, appending: Appending, reading: Reading, following: Following
@@ -237,12 +247,13 @@ class Server:
             _log.error("cannot tick", reason=error.reason, error=str(error))
 
 
-def serve(folder: LedgerFolder, clock: Clock, how: Serving) -> None:
-    """Run a ledger until it is told to stop."""
+def serve(folder: LedgerFolder, clock: Clock, how: Serving, nursery: Nursery) -> None:
+    """Run a ledger until it is told to stop; the nursery has its other processes."""
 
     async def run() -> None:
-        await Server(folder, journal, clock, how).run()
+        await Server(folder, journal, clock, how, nursery).run()
 
+    gc.set_threshold(_GARBAGE_AT)
     with folder.held():
         journal = open_journal(folder.journal, folder.private)
         try:

@@ -55,6 +55,8 @@ TEMPLATE = tuple(
 
 SPEAKER = slice(0, 91)
 """Where a header says what kind of statement it is, of which author, by which key, in which epoch."""
+KIND = slice(0, 5)
+"""Where its kind is; see :func:`encode_kind`."""
 AUTHOR = slice(7, 39)
 """Where its author is."""
 KEY_ID = slice(41, 73)
@@ -115,6 +117,11 @@ def encode_header(header: Header) -> bytes:
         return _STRUCT.pack(*parts)
     except struct.error as error:
         raise HeaderError("MALFORMED_HEADER", f"a number does not fit its field: {error}") from None
+
+
+def encode_kind(kind: int) -> bytes:
+    """Return the bytes with which a header of that kind begins."""
+    return _PREFIXES[0] + kind.to_bytes(4, "little")
 
 
 def decode_header(data: bytes) -> Header:

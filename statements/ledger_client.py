@@ -17,9 +17,10 @@ import grpc
 from protos.stillwatch.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 from protos.stillwatch.statement.v1 import header_pb2
 from statements.author import EPOCH_LENGTH, Statement
+from statements.channel import open_channel
 from statements.errors import CertificateError, RecordError, SubmissionError
 from statements.record import decode_record
-from statements.tls import ClientTls, open_channel
+from statements.tls import ClientTls
 
 DEADLINE_SECONDS = 30.0
 _MAX_MESSAGE = 64 << 20

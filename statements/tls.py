@@ -11,16 +11,12 @@ All are PEM and ECDSA P-256; TLS is 1.3. New files are used by the next connecti
 
 import ipaddress
 import os
-import re
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
-
-import click
-import grpc
 
 from statements.certificates import Identity, expired, parse_certificates, parse_identity
 from statements.errors import CertificateError
@@ -30,7 +26,6 @@ from statements.watched import LOOK_EVERY_S, Watched
 CA: Final = "ca.pem"
 CERTIFICATE: Final = "cert.pem"
 KEY: Final = "key.pem"
-_TARGET: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}")
 
 Pair: TypeAlias = tuple[bytes, bytes]
 """A certificate with those above it, and its key."""
@@ -65,12 +60,6 @@ class Credentials:
 
     authorities: bytes
     own: Identity | None
-
-    def channel(self) -> grpc.ChannelCredentials:
-        """Return what gRPC takes."""
-        if self.own is None:
-            return grpc.ssl_channel_credentials(self.authorities)
-        return grpc.ssl_channel_credentials(self.authorities, self.own.key, self.own.chain)
 
     def context(self) -> ssl.SSLContext:
         """Return what HTTPS takes."""
@@ -152,36 +141,3 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def open_channel(
-    target: str, credentials: Credentials | None, options: Sequence[tuple[str, int]]
-) -> grpc.Channel:
-    """Return a channel to a server: secured, or plain to this machine itself when there are no credentials.
-
-    Raises :class:`CertificateError` for a plain one to anywhere else.
-    """
-    if credentials is not None:
-        return grpc.secure_channel(target, credentials.channel(), options=options)
-    found = _TARGET.fullmatch(target)
-    verify_plain(found[1].strip("[]") if found else "", target)
-    # A proxy would carry what is meant to stay here to wherever it pleases.
-    own = [*options, ("grpc.enable_http_proxy", 0)]
-    return grpc.insecure_channel(target, options=own)
-
-
-def _open(
-    _context: click.Context, _parameter: click.Parameter, folder: Path | None
-) -> ClientTls | None:
-    return None if folder is None else ClientTls(folder)
-
-
-tls_option = click.option(
-    "--tls",
-    "tls",
-    type=click.Path(path_type=Path, file_okay=False),
-    callback=_open,
-    envvar="STILLWATCH_TLS",
-    show_envvar=True,
-    help=f"Folder of {CA}, {CERTIFICATE} and {KEY}; needed for any server that is not on this machine.",
-)

@@ -20,7 +20,8 @@ from statements.pins import Role
 from statements.publication import publish
 from statements.reading_keys import pinned_as, write_reading_key
 from statements.sealing import ReadingKey
-from statements.tls import ClientTls, tls_option
+from statements.tls import ClientTls
+from statements.tls_option import tls_option
 from verifier.agreement.errors import AgreementError
 from verifier.agreement.events import events_from
 from verifier.agreement.model import Agreement, Stage

@@ -12,7 +12,8 @@ from statements.ledger_client import LedgerClient
 from statements.offline_bundle import BUNDLE_LIMIT, decode_offline_bundle
 from statements.options import output_option
 from statements.pins import Pins
-from statements.tls import ClientTls, tls_option
+from statements.tls import ClientTls
+from statements.tls_option import tls_option
 from verifier.agreement.parse import parse_agreement
 from verifier.errors import VerifierError
 from verifier.evidence.forks import Source, Split, find_splits

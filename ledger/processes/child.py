@@ -1,11 +1,10 @@
-"""The ledger's side: starts a module in a process of its own, asks it, and notices when it dies."""
+"""The ledger's side of a process beside it: asks it, and notices when it dies."""
 
 import asyncio
-import socket
-import subprocess
-import sys
 from collections import deque
-from typing import Final, Self
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
 
 from ledger.errors import ProcessError
 from ledger.processes.frames import LENGTH, frame
@@ -17,42 +16,34 @@ _MOST_BYTES: Final = 64 << 20
 """No process answers at greater length."""
 
 
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """A process id, and its exit status, once it has one: negative for a signal."""
+
+    pid: int
+    end: "asyncio.Future[int]"
+
+
 class Child:
     """One process: it answers what it is asked, in order. For one event loop."""
 
     def __init__(
         self,
         name: str,
-        process: "subprocess.Popen[bytes]",
+        birth: Birth,
+        kill: Callable[[int], None],
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
         self.name = name
+        self.pid = birth.pid
         self.is_dead = False
-        self._process = process
+        self._end = birth.end
+        self._kill = kill
         self._reader = reader
         self._writer = writer
         self._waiting: deque[asyncio.Future[bytes]] = deque()
         self._reading = asyncio.create_task(self._read())
-
-    @classmethod
-    async def start(cls, module: str, *arguments: str) -> Self:
-        """Start a module, with its socket's descriptor as the first argument."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            number = str(theirs.fileno())
-            process = subprocess.Popen(
-                [sys.executable, "-m", module, number, *arguments],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-            )
-        reader, writer = await asyncio.open_unix_connection(sock=ours)
-        return cls(module, process, reader, writer)
-
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        return self._process.pid
 
     async def ask(self, question: bytes) -> bytes:
         """Return the answer to a question; raises :class:`ProcessError` when the process dies over it."""
@@ -72,10 +63,10 @@ class Child:
         self._reading.cancel()
         self._writer.close()
         try:
-            return await asyncio.to_thread(self._process.wait, _PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            return await asyncio.to_thread(self._process.wait)
+            return await asyncio.wait_for(asyncio.shield(self._end), _PATIENCE_S)
+        except TimeoutError:
+            self._kill(self.pid)
+            return await self._end
 
     async def _read(self) -> None:
         """Hand out answers until the process dies, or says what was not asked; it counts as dead then."""

@@ -1,17 +1,12 @@
 """The side of a process beside the ledger: it answers until the ledger hangs up, or has died."""
 
-import ctypes
 import os
 import resource
-import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
 
 from ledger.processes.frames import frame, receive
-
-_PR_SET_PDEATHSIG: Final = 1
 
 
 def confine() -> None:
@@ -37,15 +32,9 @@ class Parent:
 
 
 @contextmanager
-def parent(descriptor: str) -> Iterator[Parent]:
-    """Speak with the ledger over the socket with that descriptor; the process dies with the ledger.
-
-    Signals that end a ledger are its own: it drains, and hangs up when it has.
-    """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    with socket.socket(fileno=int(descriptor)) as connection:
+def parent(descriptor: int) -> Iterator[Parent]:
+    """Speak with the ledger over the socket with that descriptor."""
+    with socket.socket(fileno=descriptor) as connection:
         try:
             yield Parent(connection)
         except (BrokenPipeError, ConnectionResetError):

@@ -13,6 +13,7 @@ import structlog
 from ledger.errors import ProcessError
 from ledger.keyring import Keyring
 from ledger.processes.child import Child
+from ledger.processes.nursery import Nursery
 from ledger.refusal import Refusal
 from ledger.screeners.interface import Request
 from ledger.screeners.questions import Answer, Question, decode_answer, encode_question
@@ -31,7 +32,8 @@ _log = structlog.get_logger("stillwatch.ledger")
 class ScreeningProcesses:
     """See :class:`ledger.screeners.interface.Screener`."""
 
-    def __init__(self, keyring: Keyring, agreement: bytes, count: int) -> None:
+    def __init__(self, nursery: Nursery, keyring: Keyring, agreement: bytes, count: int) -> None:
+        self._nursery = nursery
         self._keyring = keyring
         self._agreement = agreement
         self._count = count
@@ -95,7 +97,7 @@ class ScreeningProcesses:
         return encode_question(Question(keys, data))
 
     async def _begin(self) -> "_Screening":
-        process = _Screening(await Child.start("ledger.screeners.worker"))
+        process = _Screening(await self._nursery.start("ledger.screeners.worker"))
         process.child.tell(self._agreement)
         self._running.add(process)
         return process
@@ -109,8 +111,8 @@ class ScreeningProcesses:
             await asyncio.sleep(_RESTART_S)
             try:
                 process = await self._begin()
-            except OSError as error:
-                _log.error("cannot start a process", reason="PROCESS_DIED", error=str(error))
+            except ProcessError as error:
+                _log.error("cannot start a process", reason=error.reason, error=str(error))
                 continue
             break
         for _ in range(_DEEP):

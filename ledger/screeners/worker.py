@@ -1,11 +1,9 @@
-"""A screening process: ``python -m ledger.screeners.worker FD``.
+"""A screening process, forked by the nursery.
 
 It holds no key of the ledger's, and can open no file once it runs: what verifies signatures is loaded before.
 """
 
 import gc
-import os
-import sys
 
 from ledger.processes.parent import Parent, confine, parent
 from ledger.refusal import Refusal
@@ -69,7 +67,7 @@ def work(ledger: Parent) -> None:
         ledger.answer(encode_answer(worker.answer(decode_question(data))))
 
 
-if __name__ == "__main__":
-    with parent(sys.argv[1]) as asking:
-        work(asking)
-    os._exit(0)  # whatever else runs at the end of a process would want to open files
+def main(descriptor: int) -> None:
+    """Screen for the ledger at the other end of a socket."""
+    with parent(descriptor) as ledger:
+        work(ledger)

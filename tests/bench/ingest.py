@@ -27,6 +27,7 @@ import grpc
 
 from protos.stillwatch.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 from statements.author import Statement
+from statements.channel import channel_credentials
 from statements.header import HEADER_LENGTH
 from statements.ledger_client import LedgerClient, Receipt
 from statements.signing import SigningKey
@@ -144,7 +145,7 @@ async def _send(ledger: LogServer, streams: Sequence[Ready]) -> tuple[float, dic
 def _channel(ledger: LogServer, options: list[tuple[str, int]]) -> grpc.aio.Channel:
     if ledger.tls is None:
         return grpc.aio.insecure_channel(ledger.grpc, options=options)
-    credentials = ledger.tls.credentials().channel()
+    credentials = channel_credentials(ledger.tls.credentials())
     return grpc.aio.secure_channel(ledger.grpc, credentials, options=options)
 
 

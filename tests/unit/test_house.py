@@ -76,6 +76,7 @@ def test_no_file_is_a_junk_drawer(root: Path) -> None:
 
 EDGES = {
     "attestor/guarded_source.py": "the poller's thread runs drivers, other people's code that may raise anything",
+    "ledger/processes/forking.py": "a forked process: whatever ends it, it never goes on as a second nursery",
     "verifier/cli.py": "an audit: whatever ends it early, nothing was concluded, and the exit status is 4",
     "verifier/offline/cli.py": "a verification: whatever ends it early, nothing was refuted, and the exit status is 4",
     "stillwatch.py": "the command: an error that carries a reason is one line, any other keeps its trace",

@@ -15,7 +15,8 @@ from statements.ledger_client import LedgerClient
 from statements.options import clock_option, output_option
 from statements.pins import Role
 from statements.publication import publish
-from statements.tls import ClientTls, tls_option
+from statements.tls import ClientTls
+from statements.tls_option import tls_option
 from verifier.agreement.errors import AgreementError
 from verifier.agreement.model import Agreement
 from verifier.agreement.parse import parse_agreement

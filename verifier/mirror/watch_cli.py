@@ -13,7 +13,8 @@ from statements.errors import PinsError
 from statements.log_trust import LogTrust
 from statements.options import clock_option, output_option
 from statements.pins import Pins, agreement_digest, read_pins
-from statements.tls import ClientTls, tls_option
+from statements.tls import ClientTls
+from statements.tls_option import tls_option
 from tlog.checkpoint import parse_checkpoint
 from tlog.errors import TlogError
 from tlog.note import parse_note

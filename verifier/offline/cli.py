@@ -22,7 +22,8 @@ from statements.offline_bundle import BUNDLE_LIMIT, decode_offline_bundle
 from statements.options import output_option
 from statements.pins import agreement_digest, read_pins
 from statements.signing import VerifyingKey
-from statements.tls import ClientTls, tls_option
+from statements.tls import ClientTls
+from statements.tls_option import tls_option
 from tlog.errors import TlogError
 from tlog.proof import PROOF_LIMIT, parse_proof
 from tlog.tile import ENTRY_LIMIT

@@ -15,6 +15,7 @@ from ledger.errors import ForkError, LedgerError, ProcessError, QuorumError, Set
 from ledger.folder import LedgerFolder
 from ledger.integrator import LOCK
 from ledger.journal.registry import open_journal
+from ledger.processes.nursery import Nursery
 from ledger.publisher import Published
 from ledger.publishing import (
     Answer,
@@ -34,12 +35,13 @@ def play(folder: Path, scene: Callable[[Publishing], Awaitable[None]]) -> None:
     """Run a scene with an integrator of the log in a folder."""
 
     async def run() -> None:
-        publishing = Publishing(folder)
-        await publishing.start()
-        try:
-            await scene(publishing)
-        finally:
-            await publishing.close()
+        with Nursery() as nursery:
+            publishing = Publishing(nursery, folder)
+            await publishing.start()
+            try:
+                await scene(publishing)
+            finally:
+                await publishing.close()
 
     asyncio.run(asyncio.wait_for(run(), 60))
 
@@ -82,11 +84,12 @@ def test_witnesses_that_cannot_be_asked_securely_are_an_error_with_its_reason(
         (tls / "key.pem").touch(0o600)
 
     async def run() -> None:
-        publishing = Publishing(tmp_path / "log", tls)
-        try:
-            await publishing.start()
-        finally:
-            await publishing.close()
+        with Nursery() as nursery:
+            publishing = Publishing(nursery, tmp_path / "log", tls)
+            try:
+                await publishing.start()
+            finally:
+                await publishing.close()
 
     with pytest.raises(SetupError) as refused:
         asyncio.run(asyncio.wait_for(run(), 60))
@@ -158,9 +161,10 @@ def test_an_integrator_dies_with_its_ledger(tmp_path: Path) -> None:
     run = f"""
 import asyncio, os, signal
 from pathlib import Path
+from ledger.processes.nursery import Nursery
 from ledger.publishing import Publishing
 async def main():
-    publishing = Publishing(Path({str(folder)!r}))
+    publishing = Publishing(Nursery(), Path({str(folder)!r}))
     await publishing.start()
     print(publishing._child.pid, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)

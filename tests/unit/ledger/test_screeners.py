@@ -13,8 +13,8 @@ import pytest
 
 from ledger.errors import ProcessError
 from ledger.keyring import Keyring
-from ledger.processes.child import Child
 from ledger.processes.frames import frame
+from ledger.processes.nursery import Nursery
 from ledger.processes.parent import Parent
 from ledger.refusal import Refusal
 from ledger.screeners import worker
@@ -50,12 +50,13 @@ def play(
     keyring = cast.keyring()
 
     async def run() -> None:
-        screener = ScreeningProcesses(keyring, cast.text, count)
-        await screener.start()
-        try:
-            await scene(screener)
-        finally:
-            await screener.close()
+        with Nursery() as nursery:
+            screener = ScreeningProcesses(nursery, keyring, cast.text, count)
+            await screener.start()
+            try:
+                await scene(screener)
+            finally:
+                await screener.close()
 
     asyncio.run(asyncio.wait_for(run(), 60))
     return keyring
@@ -171,22 +172,24 @@ def test_a_process_that_says_what_was_not_asked_counts_as_dead(
     unasked: str, tmp_path: Path
 ) -> None:
     (tmp_path / "babbler.py").write_text(
-        "import socket, sys, time\n"
+        "import socket, time\n"
         "from ledger.processes.frames import LENGTH, frame, receive\n"
-        "with socket.socket(fileno=int(sys.argv[1])) as connection:\n"
-        f"    receive(connection); connection.sendall(frame(b'answer') + {unasked})\n"
-        "    receive(connection)\n"
+        "def main(descriptor):\n"
+        "    with socket.socket(fileno=descriptor) as connection:\n"
+        f"        receive(connection); connection.sendall(frame(b'answer') + {unasked})\n"
+        "        receive(connection)\n"
     )
 
     async def run() -> None:
-        child = await Child.start("babbler")
-        assert await child.ask(b"question") == b"answer"
-        while not child.is_dead:
-            await asyncio.sleep(0.01)
-        with pytest.raises(ProcessError) as died:
-            await child.ask(b"again")
-        assert died.value.reason == "PROCESS_DIED"
-        await child.close()
+        with Nursery("babbler") as nursery:
+            child = await nursery.start("babbler")
+            assert await child.ask(b"question") == b"answer"
+            while not child.is_dead:
+                await asyncio.sleep(0.01)
+            with pytest.raises(ProcessError) as died:
+                await child.ask(b"again")
+            assert died.value.reason == "PROCESS_DIED"
+            await child.close()
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")

@@ -12,9 +12,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from structlog.testing import capture_logs
 
 import stillwatch
+from statements.channel import open_channel
 from statements.errors import CertificateError, KeyFileError, StatementError
 from statements.ledger_client import LedgerClient
-from statements.tls import ClientTls, open_channel
+from statements.tls import ClientTls
 from statements.watched import Watched
 from tests.pki import alone, authority, p256, put, write_folder
 
