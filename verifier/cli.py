@@ -2,7 +2,7 @@
 
 import json
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, NoReturn
@@ -34,6 +34,7 @@ from verifier.evidence.listed_readers import read_listed_readers
 from verifier.forks_cli import forks
 from verifier.instants import InstantError, parse_instant
 from verifier.mirror.errors import InconsistentLogError, MirrorError
+from verifier.mirror.handed import with_handed
 from verifier.mirror.moment import Moment, as_it_was
 from verifier.mirror.prefix import LogPrefix, fetch_prefix, served_log
 from verifier.mirror.refresh import refresh
@@ -127,6 +128,13 @@ audit.add_command(watch)
     help="Keep a verified copy of the log here, which never goes backwards.",
 )
 @click.option(
+    "--bodies",
+    "handed_places",
+    metavar="URL_OR_DIR",
+    multiple=True,
+    help="Where bodies are that the log does not serve, such as a party's mirror; may be repeated.",
+)
+@click.option(
     "--at-size",
     type=click.IntRange(min=1),
     help="Audit the log as it was with so many records.  [default: as it is]",
@@ -163,6 +171,7 @@ def run(
     place: str,
     period_text: str,
     mirror_path: Path | None,
+    handed_places: tuple[str, ...],
     at_size: int | None,
     checkpoint_path: Path | None,
     out_path: Path | None,
@@ -193,8 +202,9 @@ def run(
     moment = checkpoint_path.read_bytes() if checkpoint_path is not None else at_size
     named = None if period_text == "stage" else _period(period_text)
     try:
+        places = [open_source(one, tls) for one in (place, *handed_places)]
         with open_workers(workers) as executor:
-            evidence = _evidence(agreement, open_source(place, tls), mirror_path, readers, moment)
+            evidence = _evidence(agreement, places, mirror_path, readers, moment)
             period = named or stage_period(agreement, evidence)
             verdict = conclude(text, evidence, period, own_ruleset(), executor)
         document = to_document(verdict)
@@ -341,21 +351,28 @@ def _readers(agreement: Agreement, paths: tuple[Path, ...]) -> list[ReadingKey]:
 
 def _evidence(
     agreement: Agreement,
-    source: FolderSource | HttpSource,
+    places: Sequence[FolderSource | HttpSource],
     mirror: Path | None,
     readers: list[ReadingKey],
     moment: Moment | None,
 ) -> Evidence:
+    """Return what the log at the first place shows, with bodies that it lacks from the others."""
+    source, *handed = places
     with ExitStack() as stack:
-        if isinstance(source, HttpSource):
-            stack.enter_context(source)
+        for one in places:
+            if isinstance(one, HttpSource):
+                stack.enter_context(one)
         trust = served_log(source, agreement.pins)
-        if mirror is None:
-            prefix = _then(fetch_prefix(source, trust), moment, trust, Path(source.place))
+        shelf = None if mirror is None else stack.enter_context(Shelf.open(mirror))
+        if mirror is None or shelf is None:
+            prefix, folder = fetch_prefix(source, trust), Path(source.place)
         else:
-            shelf = stack.enter_context(Shelf.open(mirror))
             refresh(source, shelf, trust)
-            prefix = _then(_mirrored(mirror, trust), moment, trust, mirror)
+            prefix, folder = _mirrored(mirror, trust), mirror
+        for one in handed:
+            prefix = with_handed(prefix, one, shelf)
+        prefix = _then(prefix, moment, trust, folder)
+        if shelf is not None:
             shelf.keep_note(prefix.size, prefix.note)
     return gather(agreement.pins, prefix, readers)
 

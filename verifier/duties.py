@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from typing import Final
 
 from verifier.accounts.chips import ChipTable
 from verifier.accounts.columns import Windows
@@ -28,6 +29,8 @@ from verifier.checks.interface import Duty, Span
 from verifier.evidence.windows import PartyWindows
 from verifier.metering import most_metered
 from verifier.workers import ALONE
+
+_HAND_OVER: Final = "whoever holds the bodies can hand them over (audit run --bodies)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,27 +223,31 @@ class _Assessor:
     def _judge_floor(
         self, obligation: Obligation, spans: tuple[Span, ...], group: frozenset[int]
     ) -> Assessment:
-        """Judge a floor under coverage; a shortfall that ticks might have covered is not yet violated."""
+        """Judge a floor under coverage; a shortfall for which others may be to blame is not yet violated.
+
+        These are ticks that are wanting, keys that this audit lacks, and bodies that the log does not serve.
+        """
         account = self._account(obligation, spans, group)
         known = self.calendar.known_until_ms
         assessment = assess_coverage_floor(account, obligation.limit, obligation.cure_ms, known)
-        if assessment.outcome is Outcome.VIOLATED and self.windows.closed:
-            closed_chip_s = self._closed_chip_s(spans, group)
-            if account.coverage + closed_chip_s / account.expected_chip_s >= obligation.limit:
-                return replace(assessment, outcome=Outcome.UNRESOLVED)
-        if assessment.outcome is Outcome.VIOLATED and self.windows.untimed:
-            admitted = self._account(obligation, spans, group, self.windows.excused)
-            if admitted.coverage >= obligation.limit:
-                return replace(assessment, outcome=Outcome.UNRESOLVED)
+        if assessment.outcome is not Outcome.VIOLATED:
+            return assessment
+        excused = account
+        if self.windows.untimed:
+            excused = self._account(obligation, spans, group, self.windows.excused)
+        closed = self._closed_chip_s(spans, group) / account.expected_chip_s
+        if self.windows.speechless or excused.coverage + closed >= obligation.limit:
+            return replace(assessment, outcome=Outcome.UNRESOLVED)
         return assessment
 
     def _closed_chip_s(self, spans: tuple[Span, ...], group: frozenset[int]) -> float:
-        """Return the chip time that windows may cover which this audit could not open: silence is none of it."""
+        """Return the chip time of windows that were said in time, and not read: silence is none of it."""
+        expected = {node.index: node for node in self.windows.expected if node.index in group}
         return math.fsum(
-            max(0, min(end, span[1]) - max(start, span[0])) / 1000 * self.windows.nodes[node].chips
+            max(0, min(end, due[1]) - max(start, due[0])) / 1000 * len(expected[node].models)
             for node, start, end in self.windows.closed
-            if node in group
-            for span in spans
+            if node in expected
+            for due in map(expected[node].span, spans)
         )
 
     def _groups(self, scope: Scope) -> list[frozenset[int]]:
@@ -264,6 +271,16 @@ class _Assessor:
                 f"between {worst.measured_lower:.3g} and {worst.measured_upper:.3g} FLOP were executed, as far as the "
                 "evidence tells, and the cap lies between"
             )
+        kept_back = [
+            f"{count} {what}"
+            for count, what in (
+                (self.windows.speechless, "public statements of the party and its nodes"),
+                (self.windows.withheld, "windows"),
+            )
+            if count
+        ]
+        if kept_back:
+            return f"the log does not serve what {' and '.join(kept_back)} say: {_HAND_OVER}"
         if self.windows.unread:
             classes = ", ".join(sorted(self.windows.unread))
             return f"windows are sealed to {classes}, and this audit holds no key of a reader"

@@ -1,11 +1,14 @@
 """Bodies missing: windows that were said, and whose content nobody serves.
 
 The header in the log proves that the window was said. What is not served, or is not what the header names, is laid to
-the log that serves it: whoever holds the body can hand it over, and digests decide. What is served as it was logged and
-does not parse is its author's. Either way the time counts as uncovered, which by itself changes no verdict.
+the log that serves it: whoever holds the body can hand it over (`audit run --bodies`), and digests decide. Its time
+counts as uncovered, which can keep a party from being compliant, and never has it violate a floor under coverage: that
+it was said in time is proved, and who keeps back what it says is not. A panel may find that out, and uphold this
+finding. What is served as it was logged and does not parse is its author's.
 """
 
 from collections.abc import Iterator
+from typing import Final
 
 from verifier.checks.interface import (
     Check,
@@ -18,9 +21,13 @@ from verifier.checks.interface import (
 )
 from verifier.evidence.windows import Excluded
 
+_HAND_OVER: Final = (
+    "their time counts as uncovered, until whoever holds them hands them over (audit run --bodies)"
+)
 _WORDS = {
-    Excluded.BODY_MISSING: "windows have no body: their time counts as uncovered",
-    Excluded.BODY_MISMATCH: "windows are served with a body that is not theirs: their time counts as uncovered",
+    Excluded.BODY_MISSING: f"windows have no body: {_HAND_OVER}",
+    Excluded.BODY_MISMATCH: f"windows are served with a body that is not theirs: {_HAND_OVER}",
+    Excluded.KEY_WITHHELD: f"windows lack a content key that the log holds and does not serve: {_HAND_OVER}",
     Excluded.BODY_REFUSED: "windows have a body that does not parse: their time counts as uncovered",
 }
 
@@ -47,9 +54,9 @@ def _find(case: PartyCase) -> Iterator[Finding]:
 
 CHECK = Check(
     id="bodies_missing",
-    version=2,
+    version=3,
     cls=CheckClass.EXACT,
-    looks_for="windows whose content is not served, or is not what the header names",
+    looks_for="windows whose content, or content key, is not served, or is not what the header names",
     cites="the windows",
     argument="digests decide; the finding changes no verdict",
     find=_find,

@@ -7,7 +7,6 @@ that do not parse. None of them counts for or against a party.
 from collections import defaultdict
 from collections.abc import Iterator
 
-from verifier.checks import public_bodies
 from verifier.checks.interface import (
     MOST_CITED,
     CheckClass,
@@ -18,7 +17,7 @@ from verifier.checks.interface import (
     Severity,
     finding_id,
 )
-from verifier.evidence.statement import Fault
+from verifier.evidence.statement import UNSERVED, Fault
 
 
 def _find(case: LedgerCase) -> Iterator[Finding]:
@@ -26,9 +25,7 @@ def _find(case: LedgerCase) -> Iterator[Finding]:
     ids = dict(zip(case.evidence.records.index.tolist(), case.evidence.records.ids, strict=True))
     by_reason: dict[str, list[Fault]] = defaultdict(list)
     for fault in case.evidence.faults:
-        elsewhere = fault.reason in public_bodies.REASONS or fault.reason.startswith(
-            ("TICK", "BAD_TICK")
-        )
+        elsewhere = fault.reason in UNSERVED or fault.reason.startswith(("TICK", "BAD_TICK"))
         if not fault.notes and not elsewhere:
             by_reason[fault.reason].append(fault)
     for reason, faults in sorted(by_reason.items()):

@@ -2,11 +2,11 @@
 
 Enrolments, accessions, facts, rulings and the like decide who owes what, and when. A ledger admits none of them without
 its body and never prunes one. Whoever is judged without them might be judged otherwise with them, so that nobody is
-compliant by such a log; a mirror that holds the bodies heals it.
+compliant by such a log, and a party whose own statements it keeps back breaks no floor under coverage by it. Whoever
+holds the bodies heals it (`audit run --bodies`).
 """
 
 from collections.abc import Iterator
-from typing import Final
 
 from verifier.checks.interface import (
     MOST_CITED,
@@ -18,14 +18,12 @@ from verifier.checks.interface import (
     Severity,
     finding_id,
 )
-
-REASONS: Final = frozenset({"BODY_MISSING", "BODY_MISMATCH", "BODY_TOO_LARGE"})
-"""Reason codes of faults that this check tells of."""
+from verifier.evidence.statement import UNSERVED
 
 
 def _find(case: LedgerCase) -> Iterator[Finding]:
     log = case.evidence.prefix.origin
-    faults = [fault for fault in case.evidence.faults if fault.reason in REASONS]
+    faults = [fault for fault in case.evidence.faults if fault.reason in UNSERVED]
     if not faults:
         return
     ids = dict(zip(case.evidence.records.index.tolist(), case.evidence.records.ids, strict=True))

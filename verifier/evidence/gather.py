@@ -31,11 +31,12 @@ from statements.sealing import ReadingKey
 from statements.signing import VerifyingKey, key_digest, verify_signature
 from verifier.agreement.model import Agreement
 from verifier.evidence.chains import Chains, LiveKey, follow_chains
-from verifier.evidence.errors import EvidenceError, UnreadError
+from verifier.evidence.errors import EvidenceError, KeyWithheldError, UnreadError
 from verifier.evidence.keys import LoggedKeys, Places, Replacement
 from verifier.evidence.opening import Opener, Unread
 from verifier.evidence.records import Bools, Records, read_records
 from verifier.evidence.statement import (
+    UNSERVED,
     EnrolledNode,
     Fault,
     LoggedStatement,
@@ -220,15 +221,14 @@ class _Gatherer:
             if self.records.table["disclosure"][row] != PUBLIC:
                 body = self.opener.open(self.records, row, body)
             return parse_content(kind, decode_body(body))
-        except UnreadError as error:
-            self.unread.append(Unread(row, str(error), charged=False))
-            return None
-        except SealError as error:
-            self.unread.append(Unread(row, str(error), charged=True))
-            return None
+        except KeyWithheldError:
+            pass  # told with the key
+        except (UnreadError, SealError) as error:
+            charged = isinstance(error, SealError)
+            self.unread.append(Unread(row, str(error), charged=charged))
         except BodyError as error:
             self._fault(error.reason, row, f"the body of the {kind.name} statement: {error}")
-            return None
+        return None
 
     def _hear(self, row: int) -> None:
         content = self._content(row)
@@ -244,6 +244,11 @@ class _Gatherer:
         elif not self._signed(row, live.key):
             return
         if content is None:
+            if (
+                self.records.kind[row] == int(Kind.CONTENT_KEY)
+                and self.faults[-1].reason in UNSERVED
+            ):
+                self.opener.miss(row, author)
             return
         if live is not None and self.places.is_taken(row, self.keys):
             pass  # logged second for its place: it proves a fork, and does nothing to keys

@@ -3,11 +3,14 @@
 Three things may come of a sealed body that has its stored digest. It opens. Or nobody who audits holds a key to its
 class: it is *unread*, which is nobody's fault and no evidence. Or it is *unopenable*, by its author's fault: it was
 sealed to another class than the agreement names, before any content key for it was logged, under a key that does not
-open for a reader, or to another body than its header names.
+open for a reader, or to another body than its header names. Where the log does not serve what some content key of the
+author says, none of that is certain, and nothing is laid to the author.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from protos.stillwatch.statement.v1 import identity_pb2
 from statements.disclosure import Disclosures, verify_content_key
@@ -21,7 +24,7 @@ from statements.sealing import (
     open_body,
     open_content_key,
 )
-from verifier.evidence.errors import UnreadError
+from verifier.evidence.errors import KeyWithheldError, UnreadError
 from verifier.evidence.records import Records
 
 _Owner = tuple[bytes, int, int]
@@ -48,6 +51,7 @@ class Opener:
         self._readers = {reader.public.key_id: reader for reader in readers}
         self._logged: dict[_Owner, list[tuple[int, identity_pb2.ContentKey]]] = {}
         self._opened: dict[tuple[_Owner, int], ContentKey] = {}
+        self._missed: dict[bytes, int] = {}
 
     def hear(self, row: int, author: bytes, message: identity_pb2.ContentKey) -> None:
         """Take up a content key, in log order; one that is not for its class opens nothing."""
@@ -58,11 +62,27 @@ class Opener:
         owner = author, message.day, message.disclosure
         self._logged.setdefault(owner, []).append((row, message))
 
+    def miss(self, row: int, author: bytes) -> None:
+        """Note that an author logged some content key which the log does not serve."""
+        self._missed.setdefault(author, row)
+
     def open(self, records: Records, row: int, stored: bytes) -> bytes:
         """Return the plaintext body of a sealed record whose stored bytes have their digest.
 
-        Raises :class:`UnreadError` when no reader's key is held, and :class:`SealError` when its author is at fault.
+        Raises :class:`UnreadError` when no reader's key is held, :class:`KeyWithheldError` when the log may keep back
+        what opens it, and :class:`SealError` when its author is at fault.
         """
+        try:
+            return self._open(records, row, stored)
+        except SealError:
+            author = records.text("author", row)
+            if self._missed.get(author, row) < row:
+                raise KeyWithheldError(
+                    "KEY_WITHHELD", "a content key of its author is not served"
+                ) from None
+            raise
+
+    def _open(self, records: Records, row: int, stored: bytes) -> bytes:
         number = int(records.table["disclosure"][row])
         to = self._disclosures.numbered(number)
         if to is None or not self._disclosures.allows(Kind(int(records.kind[row])), number):
@@ -71,12 +91,13 @@ class Opener:
             )
         author, day = records.text("author", row), day_of(int(records.start_ms[row]))
         owner = author, day, number
-        earlier = [one for one in self._logged.get(owner, []) if one[0] < row]
-        if not earlier:
+        logged = self._logged.get(owner, [])
+        before = bisect_left(logged, row, key=itemgetter(0))
+        if not before:
             raise SealError(
                 "NO_CONTENT_KEY", "no content key that opens it for its class was logged before it"
             )
-        content_key = self._content_key(owner, *earlier[-1])
+        content_key = self._content_key(owner, *logged[before - 1])
         if content_key is None:
             raise UnreadError("NOT_A_READER", to.id)
         place = Place(

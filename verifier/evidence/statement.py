@@ -1,6 +1,7 @@
 """What was said: statements whose signatures were verified, with when they were logged."""
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from google.protobuf.message import Message
 
@@ -63,6 +64,10 @@ class NodeInventory:
     author: bytes
     body_digest: bytes
     message: inventory_pb2.Inventory = field(repr=False)
+
+
+UNSERVED: Final = frozenset({"BODY_MISSING", "BODY_MISMATCH", "BODY_TOO_LARGE"})
+"""Reason codes of faults that say that the body of a public statement is not served as it was logged."""
 
 
 @dataclass(frozen=True, slots=True)

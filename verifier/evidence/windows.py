@@ -27,7 +27,7 @@ from verifier.accounts.expected import ExpectedNode
 from verifier.agreement.model import Agreement, Party
 from verifier.agreement.verifiability import REFERENCE_CHIP
 from verifier.evidence.bulk import Bodies, Piece, join, read_bulk
-from verifier.evidence.errors import UnreadError
+from verifier.evidence.errors import KeyWithheldError, UnreadError
 from verifier.evidence.gather import MOST_CHIPS, Evidence
 from verifier.evidence.owed import (
     DEPARTED,
@@ -39,7 +39,7 @@ from verifier.evidence.owed import (
 )
 from verifier.evidence.records import Bools, Int64
 from verifier.evidence.selection import select
-from verifier.evidence.statement import EnrolledNode, NodeInventory
+from verifier.evidence.statement import UNSERVED, EnrolledNode, NodeInventory
 from verifier.rows.rows import Rows
 
 
@@ -54,6 +54,9 @@ class Excluded(Enum):
     BODY_MISMATCH = "what is served for its body is not what its header names"
     BODY_REFUSED = "its body is served as it was logged, and does not parse"
     UNOPENABLE = "its body is sealed as it was logged, and does not open for its class"
+    KEY_WITHHELD = (
+        "the content key that opens its body is in the log, which does not serve what it says"
+    )
     UNREAD = "its body is sealed to a class none of whose keys this audit was given"
     NO_INVENTORY = (
         "it cites no inventory of its node that names each chip, each once, and not too many"
@@ -63,6 +66,9 @@ class Excluded(Enum):
     NOT_LIVE = "its telemetry is recorded or simulated, and the agreement is no rehearsal"
     OTHER_AGREEMENT = "its epoch was not opened under this agreement"
 
+
+WITHHELD: Final = (Excluded.BODY_MISSING, Excluded.BODY_MISMATCH, Excluded.KEY_WITHHELD)
+"""What keeps a window from being read by what the log serves, and not by what its author said."""
 
 TELEMETRY: Final[Mapping[int, str]] = {
     identity_pb2.TELEMETRY_LIVE: "live",
@@ -106,7 +112,10 @@ class PartyWindows:
     excluded: tuple[ExcludedWindow, ...] = field(repr=False)
     telemetry: tuple[str, ...]
     closed: tuple[tuple[int, int, int], ...] = ()
-    """Node (index), start and end of each window that was not opened, and was not logged late."""
+    """Node (index), start and end of each window that was said in time, and not read: for want of a key, or of a body
+    that the log does not serve. Each once, and none that counts all the same."""
+    speechless: int = 0
+    """Public statements of the party and its nodes whose bodies the log does not serve."""
 
     def excluded_for(self, *why: Excluded) -> list[ExcludedWindow]:
         """Return the windows excluded for any of some reasons."""
@@ -116,6 +125,11 @@ class PartyWindows:
     def unread(self) -> dict[str, int]:
         """How many windows are sealed to each class that the audit could not open."""
         return Counter(window.detail for window in self.excluded_for(Excluded.UNREAD))
+
+    @property
+    def withheld(self) -> int:
+        """How many windows cannot be read by what the log serves."""
+        return len(self.excluded_for(*WITHHELD))
 
     @property
     def untimed(self) -> bool:
@@ -240,6 +254,8 @@ class _Reader:
         """Open a sealed body; one that does not open is excluded."""
         try:
             self.opened[row] = self.evidence.opener.open(self.evidence.records, row, stored)
+        except KeyWithheldError as error:
+            self.excluded.append(ExcludedWindow(row, Excluded.KEY_WITHHELD, str(error)))
         except UnreadError as error:
             self.excluded.append(ExcludedWindow(row, Excluded.UNREAD, str(error)))
         except SealError as error:
@@ -320,30 +336,47 @@ class _Reader:
             ]
         unclear = timing[Excluded.UNTIMED]
         timely = ~(timing[Excluded.LATE] | timing[Excluded.EARLY] | unclear)
+        counting = select(windows, timely)
         return PartyWindows(
             party=self.party.id,
             nodes=self.nodes,
             expected=tuple(self._expected()),
             rosters=tuple(self.rosters),
             claims=self.claims,
-            windows=select(windows, timely),
+            windows=counting,
             rows=rows[timely],
             excused=select(windows, timely | unclear),
             admitting=windows,
             admitting_rows=rows,
             excluded=tuple(sorted(self.excluded, key=lambda window: window.row)),
             telemetry=tuple(sorted(self.labels)),
-            closed=self._closed(),
+            closed=self._closed(counting),
+            speechless=self._speechless(),
         )
 
-    def _closed(self) -> tuple[tuple[int, int, int], ...]:
+    def _closed(self, counting: Windows) -> tuple[tuple[int, int, int], ...]:
         records, node_of = self.evidence.records, self._nodes_of_chains()
-        unread = [window.row for window in self.excluded if window.why is Excluded.UNREAD]
+        unread = [w.row for w in self.excluded if w.why in {*WITHHELD, Excluded.UNREAD}]
         rows = np.array(sorted(unread), dtype=np.int64)
-        rows = rows[~self._timing(rows)[Excluded.LATE]]
-        return tuple(
-            (int(node_of[records.chain[row]]), int(records.start_ms[row]), int(records.end_ms[row]))
-            for row in rows.tolist()
+        timing = self._timing(rows)
+        rows = rows[~(timing[Excluded.LATE] | timing[Excluded.EARLY])]
+        said = zip(
+            node_of[records.chain[rows]].tolist(),
+            records.start_ms[rows].tolist(),
+            records.end_ms[rows].tolist(),
+            strict=True,
+        )
+        nodes = counting.nodes
+        read = set(zip(nodes.node.tolist(), nodes.start_ms.tolist(), strict=True))
+        return tuple(sorted({one for one in said if one[:2] not in read}))
+
+    def _speechless(self) -> int:
+        """Count the public statements of the party and its nodes that decide who owes what, and are not served."""
+        records, authors = self.evidence.records, {self.party.key, *self.index}
+        return sum(
+            records.text("author", int(np.searchsorted(records.index, fault.index))) in authors
+            for fault in self.evidence.faults
+            if fault.reason in UNSERVED
         )
 
     def _rows(self) -> Int64:

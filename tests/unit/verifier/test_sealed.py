@@ -17,7 +17,7 @@ from statements.header import Header, decode_header, encode_header
 from statements.kinds import PUBLIC, Kind
 from statements.reading_keys import pinned_as, read_reading_key, write_reading_key
 from statements.record import decode_record
-from statements.sealing import ContentKey, ReadingKey, day_of
+from statements.sealing import DAY_MS, ContentKey, ReadingKey, day_of
 from statements.signing import SigningKey, statement_id
 from tests.unit.verifier.auditing import found, outcomes, party_of
 from tests.unit.verifier.logbook import IDLE, MINUTE, TRAINING, Logbook, Pause, Speaker, play
@@ -194,21 +194,43 @@ def test_a_body_that_does_not_open_is_laid_to_its_author(ruleset: Ruleset, spoil
     assert party_of(verdict, "cygnus").conclusion is Conclusion.COMPLIANT
 
 
-def test_what_no_content_key_was_logged_for_is_laid_to_its_author_even_without_a_key(
-    sealed: Pause, ruleset: Ruleset
-) -> None:
-    book = sealed.book.copy()
-    author = book.nodes["aurora/0"].key.key_id
-    logged = headers(book)
+def _content_key(book: Logbook, node: str) -> int:
+    author = book.nodes[node].key.key_id
     (index,) = (
         at
-        for at, header in enumerate(logged)
+        for at, header in enumerate(headers(book))
         if header.kind == Kind.CONTENT_KEY and header.author == author
     )
-    book.bodies[index] = None
-    party = party_of(judged(book, sealed.in_force, ruleset), "aurora")
+    return index
+
+
+def test_what_no_content_key_was_logged_for_is_laid_to_its_author_even_without_a_key(
+    ruleset: Ruleset,
+) -> None:
+    pause = play({}, minutes=6, after=0, terms=TERMS)
+    book, node = pause.book, pause.book.nodes["aurora/0"]
+    assert node.content_key is not None
+    node.content_key = dataclasses.replace(node.content_key, day=node.content_key.day + 1)
+    start = day_of(book.now_ms) * DAY_MS + DAY_MS
+    book.now_ms = start
+    book.minute({})
+    party = party_of(judged(book, (start, start + MINUTE), ruleset), "aurora")
     summary = next(f.summary for f in found(party, "sealed_bodies") if "authors" in f.summary)
     assert "no content key" in summary
+
+
+@pytest.mark.parametrize("keys", [(), (AISI,)])
+def test_a_content_key_that_the_log_keeps_back_is_laid_to_the_log_and_to_no_author(
+    sealed: Pause, ruleset: Ruleset, keys: tuple[ReadingKey, ...]
+) -> None:
+    book = sealed.book.copy()
+    for name in ("aurora/0", "aurora/1"):
+        book.bodies[_content_key(book, name)] = None
+    party = party_of(judged(book, sealed.in_force, ruleset, *keys), "aurora")
+    assert not found(party, "sealed_bodies")
+    (finding,) = found(party, "bodies_missing")
+    assert finding.subject == f"log {book.origin}"
+    assert outcomes(party)["coverage-floor"] is Outcome.UNRESOLVED
 
 
 def test_a_sealed_meter_reading_is_heard_by_its_readers_alone() -> None:
