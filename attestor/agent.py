@@ -296,6 +296,7 @@ class Agent:
     def _close_windows(self, until_ms: int | None) -> None:
         for node in self.nodes:
             dropped = node.chain.dropped
+            node.windows.follow(self._clock.now_ms())
             for _ in range(_WINDOWS_AT_ONCE):
                 if until_ms is not None and node.windows.span.end_ms > until_ms:
                     break

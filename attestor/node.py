@@ -9,12 +9,14 @@ from attestor.chain import Chain, Life
 from attestor.channels import NODE
 from attestor.equipment import Equipment
 from attestor.inventory import inventory
-from attestor.sampler import NodeSampler
+from attestor.sampler import MOST_BEHIND_MS, NodeSampler
 from attestor.spool import Spool
 from attestor.window import Carried, Rig, Span, align, summarise
 from statements.body import BODY_LIMIT
 
 _log = structlog.get_logger("stillwatch.agent")
+MOST_SAID_LATE_MS: Final = 7 * 86_400_000
+"""How long a machine may sleep and have each window of it said, as one that nobody saw."""
 _MOST_SUMMARY_BYTES: Final = BODY_LIMIT - 64
 """A body is a summary, its salt, and a few bytes that say so."""
 
@@ -52,6 +54,32 @@ class Windows:
     def span(self) -> Span:
         """The window to be closed next."""
         return Span(self.next_start_ms, self.next_start_ms + self.window_ms)
+
+    def follow(self, now_ms: int) -> None:
+        """Go on from where the clock is, when that has been set by more than a machine's sleep or a correction.
+
+        Set ahead, as when time is first known after a boot, it skips time of which nothing was read: to say each window
+        of fifty years would take days, and prove nothing. Set back, it leaves windows alone that were not over yet.
+        """
+        if now_ms - self.next_start_ms > MOST_SAID_LATE_MS:
+            oldest = self.sampler.oldest_ms
+            read_from = now_ms if oldest is None else max(oldest, self.next_start_ms)
+            self._go_on(align(min(read_from, now_ms), self.window_ms), now_ms)
+        elif self.next_start_ms - now_ms > self.window_ms + MOST_BEHIND_MS:
+            self._carried = Carried()  # what was read at times that have not come yet
+            self._go_on(align(now_ms + self.window_ms - 1, self.window_ms), now_ms)
+
+    def _go_on(self, start_ms: int, now_ms: int) -> None:
+        if start_ms == self.next_start_ms:
+            return
+        _log.error(
+            "the clock was set: windows go on from where it is; check time synchronisation",
+            node=self.sampler.name,
+            reason="CLOCK_SET",
+            by_s=(now_ms - self.next_start_ms) / 1000,
+        )
+        self.next_start_ms = start_ms
+        self.waiting_since = None
 
     def is_due(self, now_ms: int, monotonic_s: float, patience_s: float) -> bool:
         """Return whether the next window is over and its readings are in, or were waited for enough.

@@ -7,6 +7,7 @@ somebody else, who asks how far the asking has got and does not wait for ever.
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
@@ -16,6 +17,9 @@ from attestor.guarded_source import GuardedSource
 from attestor.sources.interface import SourceDescription
 from attestor.sources.registry import Opener
 from attestor.window import Span
+
+MOST_BEHIND_MS: Final = 3_600_000
+"""How far the clock may go back and be waited for. Beyond, it was wrong until then, and nobody is silent for years."""
 
 _log = structlog.get_logger("stillwatch.agent")
 
@@ -83,7 +87,8 @@ class NodeSampler:
     def ask(self, slot: Slot, now_ms: int, *, due_only: bool = True) -> int:
         """Ask a source if it is due, or in any case; return when it is due next, Unix milliseconds.
 
-        While the clock is behind an instant at which it was asked, it is not: no time is read twice.
+        While the clock is behind an instant at which it was asked, it is not: no time is read twice. A clock that is
+        behind by more than :data:`MOST_BEHIND_MS` was wrong before, and is followed.
         """
         self._mind_the_clock(slot, now_ms)
         if now_ms >= slot.due_ms or not due_only:
@@ -102,6 +107,11 @@ class NodeSampler:
                 behind_s=behind_ms / 1000,
             )
         slot.behind = behind_ms > 0
+        if behind_ms > MOST_BEHIND_MS:
+            slot.through_ms = slot.due_ms = 0
+            with self._lock:
+                self._readings = [kept for kept in self._readings if kept[1].time_ms <= now_ms]
+                self._failed = [kept for kept in self._failed if kept[0] <= now_ms]
 
     def _read(self, slot: Slot, now_ms: int) -> None:
         source = slot.source
@@ -141,6 +151,12 @@ class NodeSampler:
             chips=len(opened.chips),
             sample_ms=opened.sample_ms,
         )
+
+    @property
+    def oldest_ms(self) -> int | None:
+        """When the oldest reading was made that awaits its window; ``None`` when none does."""
+        with self._lock:
+            return min((reading.time_ms for _, reading in self._readings), default=None)
 
     def collect(self, span: Span) -> Collected:
         """Return the readings up to the span's end, in order of time, and the sources that failed.

@@ -275,9 +275,9 @@ def test_nodes_are_told_apart_by_their_keys_and_not_by_their_names(
 class LeapingClock:
     """Leaps ahead when it is first slept on, as when a machine wakes up after a day."""
 
-    def __init__(self, leap_ms: int) -> None:
+    def __init__(self, leap_ms: int, at_ms: int = AT) -> None:
         self._leap_ms = leap_ms
-        self._at_ms = AT
+        self._at_ms = at_ms
 
     def now_ms(self) -> int:
         return self._at_ms
@@ -297,6 +297,19 @@ def test_a_machine_that_slept_says_every_window_of_it_however_many(
     windows, ledger = 200, FakeLedger()
     outcome = Agent(settings, ledger, LeapingClock(windows * WINDOW)).run(AT + windows * WINDOW)
     assert outcome == Outcome(windows=windows, acknowledged=windows + 2, unlogged=0)
+
+
+def test_a_machine_that_starts_in_1970_and_is_told_the_time_goes_on_from_there(
+    tmp_path: Path, record: Callable[..., Path]
+) -> None:
+    path = record(chips=1, seconds=300)
+    settings = config(tmp_path, {"n1": lambda: ReplaySource(path, at_ms=AT)})
+    ledger = FakeLedger()
+    clock = LeapingClock(AT - WINDOW, at_ms=WINDOW)
+    assert Agent(settings, ledger, clock).run(AT + 3 * WINDOW).unlogged == 0
+    said = [h for h in headers(ledger, settings.nodes[0].key.key_id) if h.kind == Kind.SUMMARY]
+    assert {AT + WINDOW, AT + 2 * WINDOW} <= {header.start_ms for header in said}
+    assert len(said) < 100
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -251,6 +251,61 @@ def test_while_the_clock_is_behind_nothing_is_read_twice_and_it_is_said() -> Non
     assert [reading.time_ms for reading in found.readings] == [AT, AT + 10_000]
 
 
+def live(node: Windows, start_ms: int, minutes: int) -> None:
+    """Do what an agent does, on a clock that goes on from an instant."""
+    for now in range(start_ms, start_ms + minutes * WINDOW + 1, 5_000):
+        node.follow(now)
+        node.sampler.poll(now)
+        for _ in range(60):
+            if not node.is_due(now, 0.0, 1.0):
+                break
+            node.close_one()
+
+
+def starts(node: Windows) -> list[int]:
+    said = node.chain.sign(0, Seen(), node.life)
+    found = [decode_header(statement.header) for _, statement in said]
+    return [header.start_ms for header in found if header.kind == Kind.SUMMARY]
+
+
+YEARS = 10 * 365 * 86_400_000
+
+
+def test_a_clock_that_is_set_ahead_by_years_has_not_each_window_of_them_said() -> None:
+    """As of a machine whose clock has no battery, until it knows the time."""
+    node = windows(("wall", Wall))
+    live(node, AT, 2)
+    with capture_logs() as told:
+        live(node, AT + YEARS, 3)
+    assert [line["reason"] for line in told] == ["CLOCK_SET"]
+    said = starts(node)
+    assert said[:2] == [AT, AT + WINDOW]
+    assert said[-2:] == [AT + YEARS + WINDOW, AT + YEARS + 2 * WINDOW]
+    assert len(said) <= 2 + 60 + 3
+
+
+def test_a_clock_that_was_years_ahead_for_a_moment_costs_no_more_than_that_moment() -> None:
+    node = windows(("wall", Wall))
+    live(node, AT, 2)
+    live(node, AT + YEARS, 2)
+    with capture_logs() as told:
+        live(node, AT + 3 * WINDOW, 4)
+    assert {line["reason"] for line in told} == {"CLOCK_BACKWARDS", "CLOCK_SET"}
+    last = summaries(node)[-3:]
+    assert starts(node)[-3:] == [AT + at * WINDOW for at in (4, 5, 6)]
+    assert [(one.samples_taken, one.node.wall_covered_ms) for one in last] == [(6, WINDOW)] * 3
+
+
+def test_a_machine_that_hung_for_weeks_says_what_it_read_before() -> None:
+    node = windows(("wall", Wall))
+    for at in range(10):
+        node.sampler.poll(AT + at * WINDOW)
+    live(node, AT + YEARS, 2)
+    said = starts(node)
+    assert said[:10] == [AT + at * WINDOW for at in range(10)]
+    assert said[-1] == AT + YEARS + WINDOW
+
+
 class Many(Wall):
     """As many chips as a node may hold, each with its power and energy."""
 
