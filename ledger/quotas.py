@@ -33,12 +33,20 @@ class Quotas:
         )
 
     def refuse(self, author: bytes, stored: int, kind: Kind | None = None) -> Refusal | None:
-        """Return why an author has to wait; ``None`` once a statement with such a body is charged to it."""
-        if kind is Kind.ENROLMENT and not self.enrolments.take(author, 1):
-            return _wait("enrolments")
+        """Return why an author has to wait; ``None`` once a statement with such a body is charged to it.
+
+        One that has to wait is charged nothing: else whoever sends it again would use up what it waits for.
+        """
+        if not self.statements.take(author, 1):
+            return _wait("statements")
         if stored and not self.stored.take(author, stored):
+            self.statements.charge(author, -1)
             return _wait("bytes")
-        return None if self.statements.take(author, 1) else _wait("statements")
+        if kind is Kind.ENROLMENT and not self.enrolments.take(author, 1):
+            self.statements.charge(author, -1)
+            self.stored.charge(author, -stored)
+            return _wait("enrolments")
+        return None
 
 
 def _wait(what: str) -> Refusal:

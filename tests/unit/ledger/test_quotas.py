@@ -15,6 +15,7 @@ from ledger.quotas import Quotas
 from ledger.refusal import Refusal
 from ledger.sequencer import Logged, Sequencer
 from statements.author import Statement
+from statements.kinds import Kind
 from tests.unit.ledger.cast import Cast, Hours, screened
 from tests.unit.ledger.rig import Rig, faulted, reasons
 
@@ -49,6 +50,20 @@ def test_what_is_larger_than_a_bucket_takes_a_full_one() -> None:
     assert not buckets.take("a", 500.0)
     clock.now += 0.2
     assert buckets.take("a", 500.0), "or its sender would wait for ever"
+
+
+@pytest.mark.parametrize("short", ["statements", "stored", "enrolments"])
+def test_a_statement_that_has_to_wait_costs_nothing_however_often_it_is_sent(short: str) -> None:
+    clock = Seconds()
+    quotas = Quotas(**{
+        name: Buckets(1.0 if name == short else 1_000.0, 0.0, clock)
+        for name in ("statements", "stored", "enrolments")
+    })  # fmt: skip
+    assert quotas.refuse(b"a", 1, Kind.ENROLMENT) is None
+    for _ in range(3):
+        assert quotas.refuse(b"a", 1, Kind.ENROLMENT) is not None
+    for name, buckets in (("statements", quotas.statements), ("stored", quotas.stored)):
+        assert buckets.level(b"a") == (0.0 if name == short else 999.0)
 
 
 def test_what_was_used_already_is_owed_and_no_more_than_a_buckets_worth() -> None:
