@@ -127,7 +127,7 @@ class Appending:
             most = f"{self._limits.statements:,}"
             return malformed(f"a batch holds 1 to {most} statements, not {count}", "BATCH_SIZE")
         await stream.room.acquire()
-        size = len(request.data)
+        size = request.size
         if not await self._budget.take(size, stream.caller):
             return busy("requests wait for others already")
         stream.busy = True

@@ -10,49 +10,50 @@ _SWEEP_FROM: Final = 1_024
 
 
 class Buckets:
-    """Buckets that hold ``most``, and gain ``per_s`` a second up to that. ``monotonic`` gives seconds."""
+    """Buckets that hold ``most``, and gain ``per_s`` a second up to that. ``monotonic`` gives seconds.
+
+    Of each is known when it will be full again, and so what it holds now: one number, for a bucket is asked about each
+    statement.
+    """
 
     def __init__(self, most: float, per_s: float, monotonic: Callable[[], float]) -> None:
         self._most = most
         self._per_s = per_s
         self._monotonic = monotonic
-        self._levels: dict[Hashable, tuple[float, float]] = {}
+        self._full_at: dict[Hashable, float] = {}
         self._sweep_at = _SWEEP_FROM
 
     def __len__(self) -> int:
-        return len(self._levels)
+        return len(self._full_at)
 
     def level(self, key: Hashable) -> float:
         """Return what a bucket holds."""
-        known = self._levels.get(key)
-        return self._most if known is None else self._risen(*known, self._monotonic())
+        now = self._monotonic()
+        return self._most - (max(self._full_at.get(key, now), now) - now) * self._per_s
 
     def take(self, key: Hashable, amount: float) -> bool:
         """Take from a bucket, or nothing when it holds less; what is larger than a bucket empties a full one."""
         now = self._monotonic()
-        known = self._levels.get(key)
-        level = self._most if known is None else self._risen(*known, now)
-        if level < min(amount, self._most):
-            return False
-        self._put(key, max(0.0, level - amount), now)
+        full = self._full_at.get(key, now)
+        owed = full - now if full > now else 0.0
+        if amount > self._most - owed * self._per_s:
+            if owed or amount <= self._most:
+                return False
+            amount = self._most
+        self._full_at[key] = now + owed + amount / self._per_s
+        if len(self._full_at) >= self._sweep_at:
+            self._sweep(now)
         return True
 
     def charge(self, key: Hashable, amount: float) -> None:
         """Take from a bucket what was used already: its level may fall below zero, down to one bucket's worth."""
         now = self._monotonic()
-        known = self._levels.get(key)
-        level = self._most if known is None else self._risen(*known, now)
-        self._put(key, max(-self._most, level - amount), now)
+        owed = max(self._full_at.get(key, now) - now, 0.0) + amount / self._per_s
+        self._full_at[key] = now + min(owed, 2 * self._most / self._per_s)
+        if len(self._full_at) >= self._sweep_at:
+            self._sweep(now)
 
-    def _risen(self, level: float, since: float, now: float) -> float:
-        return min(self._most, level + (now - since) * self._per_s)
-
-    def _put(self, key: Hashable, level: float, now: float) -> None:
-        self._levels[key] = (level, now)
-        if len(self._levels) >= self._sweep_at:
-            self._levels = {
-                key: known
-                for key, known in self._levels.items()
-                if self._risen(*known, now) < self._most
-            }
-            self._sweep_at = max(_SWEEP_FROM, 2 * len(self._levels))
+    def _sweep(self, now: float) -> None:
+        """Forget buckets that are full."""
+        self._full_at = {key: full for key, full in self._full_at.items() if full > now}
+        self._sweep_at = max(_SWEEP_FROM, 2 * len(self._full_at))

@@ -36,7 +36,7 @@ def service_handlers(
 
     def parse_append(data: bytes) -> Request | Fault:
         message = _parse(ledger_pb2.AppendRequest, data, limits)
-        return message if isinstance(message, Fault) else Request(message, data)
+        return message if isinstance(message, Fault) else Request(message, len(data))
 
     def unary(
         kind: type[M], answer: Callable[[M], Awaitable[R]]

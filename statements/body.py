@@ -34,11 +34,16 @@ def body_digest(body: bytes) -> bytes:
 
 def verify_stored(stored: bytes, stored_digest: bytes) -> None:
     """Refuse stored bytes that are too large or not those that a header names: :class:`BodyError`."""
-    if len(stored) > BODY_LIMIT:
+    verify_hashed(len(stored), body_digest(stored), stored_digest)
+
+
+def verify_hashed(size: int, digest: bytes, stored_digest: bytes) -> None:
+    """Refuse, as :func:`verify_stored` does, stored bytes of that size and SHA-256, which somebody else has."""
+    if size > BODY_LIMIT:
         raise BodyError(
-            "BODY_TOO_LARGE", f"the body has {len(stored)} bytes; at most {BODY_LIMIT} are allowed"
+            "BODY_TOO_LARGE", f"the body has {size} bytes; at most {BODY_LIMIT} are allowed"
         )
-    if body_digest(stored) != stored_digest:
+    if digest != stored_digest:
         raise BodyError("BODY_MISMATCH", "the stored bytes do not have the digest in the header")
 
 

@@ -10,10 +10,10 @@ from protos.stillwatch.ledger.v1 import ledger_pb2
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as it came: parsed, and the bytes that it was parsed from."""
+    """A request, and how many bytes it was parsed from."""
 
     message: ledger_pb2.AppendRequest
-    data: bytes
+    size: int
 
 
 class Screener(Protocol):

@@ -17,7 +17,7 @@ from ledger.processes.nursery import Nursery
 from ledger.refusal import Refusal
 from ledger.screeners.interface import Request
 from ledger.screeners.questions import Answer, Question, decode_answer, encode_question
-from ledger.screening import Parts, Screened, parts_of
+from ledger.screening import Parts, Screenable, Screened, hash_bodies, parts_of
 from statements.author import Statement
 from statements.header import KEY_ID
 from statements.signing import VerifyingKey
@@ -51,10 +51,11 @@ class ScreeningProcesses:
     async def screen(self, request: Request) -> list[Screened | Refusal]:
         """See :class:`Screener`."""
         parts = parts_of(request.message)
+        hashed = hash_bodies(parts)
         try:
-            answer = await self._ask(parts, request.data)
+            answer = await self._ask(hashed)
         except ProcessError:
-            answer = await self._ask(parts, request.data)
+            answer = await self._ask(hashed)
         for spki in answer.shown:
             # Batches that were sent without waiting for this one's answer may be signed by the key it shows.
             self._keyring.show(VerifyingKey.from_spki(spki))
@@ -67,11 +68,11 @@ class ScreeningProcesses:
         for process in self._running:
             await process.child.close()
 
-    async def _ask(self, parts: list[Parts], data: bytes) -> Answer:
+    async def _ask(self, batch: list[Screenable]) -> Answer:
         process = await self._take()
         try:
-            answer = await process.child.ask(self._question(process, parts, data))
-            return decode_answer(answer, len(parts))
+            answer = await process.child.ask(self._question(process, batch))
+            return decode_answer(answer, len(batch))
         finally:
             self._free.put_nowait(process)
 
@@ -85,16 +86,16 @@ class ScreeningProcesses:
                 task.add_done_callback(self._restarting.discard)
         return process
 
-    def _question(self, process: "_Screening", parts: list[Parts], data: bytes) -> bytes:
-        """Return a request, with the keys that it names and the process does not know."""
+    def _question(self, process: "_Screening", batch: list[Screenable]) -> bytes:
+        """Return statements, with the keys that they name and the process does not know."""
         keys: list[tuple[bytes, bytes]] = []
-        for digest in {header[KEY_ID] for header, _, _ in parts} - process.told:
+        for digest in {header[KEY_ID] for header, _, _ in batch} - process.told:
             if self._keyring.may_appear(digest):
                 key = self._keyring.known(digest)
                 keys.append((digest, b"" if key is None else key.spki))
                 if key is not None:
                     process.told.add(digest)
-        return encode_question(Question(keys, data))
+        return encode_question(Question(keys, batch))
 
     async def _begin(self) -> "_Screening":
         process = _Screening(await self._nursery.start("ledger.screeners.worker"))

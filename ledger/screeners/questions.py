@@ -1,8 +1,8 @@
 """What the ledger asks a screening process, and what it hears.
 
 The first frame to a process is the agreement's text. Each further one is a question: keys that it was not told of yet,
-and an AppendRequest as it came. It is answered by the ids of the statements that are good, the refusals of the others,
-and the keys that openings showed.
+and the statements of a request, each with its body, or where nobody reads that there, with what stands for it. It is
+answered by the ids of the statements that are good, the refusals of the others, and the keys that openings showed.
 """
 
 import json
@@ -13,18 +13,22 @@ from typing import Final
 
 from ledger.errors import ProcessError
 from ledger.refusal import Refusal
+from ledger.screening import Hashed, Screenable
 
 ID_LENGTH: Final = 32
 _KEY: Final = struct.Struct(">32sH")
 _COUNT: Final = struct.Struct(">I")
+_STATEMENT: Final = struct.Struct(">IIcI")
+"""Lengths of header and signature; how the body is given; its length. The three follow, of a hashed one its digest."""
+_WITHHELD, _GIVEN, _HASHED = b"w", b"g", b"h"
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Keys by digest, their SPKI where it is known (else empty: the digest may appear), and a request's bytes."""
+    """Keys by digest, their SPKI where it is known (else empty: the digest may appear), and statements."""
 
     keys: Sequence[tuple[bytes, bytes]]
-    request: bytes
+    statements: Sequence[Screenable]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,15 @@ def encode_question(question: Question) -> bytes:
     parts = [_COUNT.pack(len(question.keys))]
     for digest, spki in question.keys:
         parts += (_KEY.pack(digest, len(spki)), spki)
-    return b"".join([*parts, question.request])
+    for header, signature, body in question.statements:
+        if body is None:
+            how, size, data = _WITHHELD, 0, b""
+        elif isinstance(body, bytes):
+            how, size, data = _GIVEN, len(body), body
+        else:
+            how, (size, data) = _HASHED, body
+        parts += (_STATEMENT.pack(len(header), len(signature), how, size), header, signature, data)
+    return b"".join(parts)
 
 
 def decode_question(data: bytes) -> Question:
@@ -54,7 +66,18 @@ def decode_question(data: bytes) -> Question:
         at += _KEY.size
         keys.append((digest, data[at : at + length]))
         at += length
-    return Question(keys, data[at:])
+    statements: list[Screenable] = []
+    while at < len(data):
+        header, signature, how, size = _STATEMENT.unpack_from(data, at)
+        begin = at + _STATEMENT.size
+        middle = begin + header
+        end = middle + signature
+        at = end + (size if how == _GIVEN else ID_LENGTH if how == _HASHED else 0)
+        body: bytes | Hashed | None = None
+        if how != _WITHHELD:
+            body = data[end:at] if how == _GIVEN else Hashed(size, data[end:at])
+        statements.append((data[begin:middle], data[middle:end], body))
+    return Question(keys, statements)
 
 
 def encode_answer(answer: Answer) -> bytes:

@@ -14,8 +14,7 @@ from ledger.screeners.questions import (
     decode_question,
     encode_answer,
 )
-from ledger.screening import parts_of, screen
-from protos.stillwatch.ledger.v1 import ledger_pb2
+from ledger.screening import screen
 from statements.pins import Pins, read_pins
 from statements.signing import VerifyingKey
 from statements.verification.registry import chosen
@@ -40,7 +39,7 @@ class Worker:
             if spki:
                 self._known[digest] = VerifyingKey.from_spki(spki)
         results, shown = screen(
-            parts_of(ledger_pb2.AppendRequest.FromString(question.request)),
+            question.statements,
             self._known.get,
             self._appears.__contains__,
             self._pins.digest,

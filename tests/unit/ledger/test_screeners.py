@@ -29,7 +29,7 @@ from ledger.screeners.questions import (
     encode_question,
 )
 from ledger.screeners.threads import ScreeningThreads
-from ledger.screening import Screened
+from ledger.screening import Hashed, Screenable, Screened
 from protos.stillwatch.statement.v1 import governance_pb2
 from statements.author import Statement
 from statements.verification import registry
@@ -40,7 +40,7 @@ COUNT = 2
 
 def sent(*said: Statement) -> Request:
     message = request(*said)
-    return Request(message, message.SerializeToString())
+    return Request(message, message.ByteSize())
 
 
 def play(
@@ -197,7 +197,14 @@ def test_a_process_that_says_what_was_not_asked_counts_as_dead(
 
 
 def test_questions_and_answers_survive_their_encoding() -> None:
-    question = Question([(bytes(32), b""), (b"k" * 32, b"spki")], b"request")
+    statements: list[Screenable] = [
+        (b"header", b"signature", None),
+        (b"", b"s", b""),
+        (b"header", b"", b"a body"),
+        (b"h", b"s", Hashed(2**20, b"d" * 32)),
+        (b"another header", b"signature", None),
+    ]
+    question = Question([(bytes(32), b""), (b"k" * 32, b"spki")], statements)
     assert decode_question(encode_question(question)) == question
     refusal = Refusal("GAP", "words, with ünicode", 7)
     answer = Answer([b"i" * 32, bytes(32)], {1: refusal}, [b"spki"])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ledger import screening as module
 from ledger.keyring import TEACHING
 from ledger.refusal import Refusal
-from ledger.screening import UNSUPPORTED, Screened, screen
+from ledger.screening import UNSUPPORTED, Hashed, Parts, Screenable, Screened, hash_bodies, screen
 from protos.stillwatch.statement.v1 import (
     governance_pb2,
     header_pb2,
@@ -24,7 +24,7 @@ from statements.kinds import Kind
 from statements.signing import ORDER, statement_id
 from tests.unit.ledger.cast import MINUTE, T0, Cast, Person, triple
 
-Sent = tuple[bytes, bytes, bytes | None]
+Sent = Screenable
 
 
 class Desk:
@@ -363,3 +363,37 @@ def test_no_content_of_a_live_key_breaks_screening(tail: bytes, kind: Kind) -> N
         "BAD_ENROLMENT",
         "BAD_ROTATION",
     }
+
+
+def test_a_body_that_was_hashed_before_is_judged_as_the_body_itself(cast: Cast, desk: Desk) -> None:
+    good, other, large = cast.party.summaries(3)
+    body = bytes(BODY_LIMIT + 1)
+    sent: list[Parts] = [
+        triple(good),
+        triple(other._replace(stored=b"another body")),
+        (*large[:2], body),
+        triple(cast.party.say(governance_pb2.Accession(agreement=bytes(32)))),
+        (good.header, good.signature, None),
+    ]
+    whole, hashed = desk.screen(*sent), desk.screen(*hash_bodies(sent))
+    assert [of(one) for one in whole] == [of(one) for one in hashed]
+    assert [of(one) for one in whole][1:3] == ["BODY_MISMATCH", "BODY_TOO_LARGE"]
+    refused = {one.message for one in (*whole, *hashed) if isinstance(one, Refusal)}
+    assert len(refused) == 2, "the words are the same"
+
+
+def of(result: Screened | Refusal) -> str | bytes:
+    return result.reason if isinstance(result, Refusal) else result.id
+
+
+def test_only_bodies_that_nobody_reads_at_the_door_are_hashed_there(cast: Cast) -> None:
+    said = [cast.party.open(), cast.party.summary()]
+    opening, summary = hash_bodies([triple(one) for one in said])
+    assert opening == triple(said[0])
+    assert summary == (*said[1][:2], Hashed(len(said[1].stored), body_digest(said[1].stored)))
+
+
+def test_a_hash_does_not_stand_for_a_body_that_must_be_read(cast: Cast, desk: Desk) -> None:
+    said = cast.party.say(governance_pb2.Accession(agreement=bytes(32)))
+    body = Hashed(len(said.stored), body_digest(said.stored))
+    assert desk.reason((said.header, said.signature, body)) == "MALFORMED_BODY"
