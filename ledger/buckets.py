@@ -10,7 +10,7 @@ _SWEEP_FROM: Final = 1_024
 
 
 class Buckets:
-    """Buckets that hold ``most``, and gain ``per_s`` a second up to that. ``monotonic`` gives seconds.
+    """Buckets that hold ``most``, and gain ``per_s`` (above 0) a second up to that. ``monotonic`` gives seconds.
 
     Of each is known when it will be full again, and so what it holds now: one number, for a bucket is asked about each
     statement.
