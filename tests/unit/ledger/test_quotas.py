@@ -56,7 +56,7 @@ def test_what_is_larger_than_a_bucket_takes_a_full_one() -> None:
 def test_a_statement_that_has_to_wait_costs_nothing_however_often_it_is_sent(short: str) -> None:
     clock = Seconds()
     quotas = Quotas(**{
-        name: Buckets(1.0 if name == short else 1_000.0, 1e-9, clock)
+        name: Buckets(1.0 if name == short else 1_000.0, 1.0, clock)
         for name in ("statements", "stored", "enrolments")
     })  # fmt: skip
     assert quotas.refuse(b"a", 1, Kind.ENROLMENT) is None
