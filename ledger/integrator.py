@@ -7,6 +7,7 @@ second waits until the first, whose ledger has died, has gone.
 
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -31,50 +32,62 @@ _NICE: Final = 5
 """Clients are answered first; a checkpoint may come a moment later."""
 
 
-def integrate(ledger: Parent, path: Path, tls: Path | None = None) -> None:
-    """Publish whenever the ledger asks; its first question is whether the log could be opened.
+def integrate(ledger: Parent, publisher: Publisher) -> None:
+    """Publish whenever the ledger asks; what it hears first is whether the log could be opened.
 
-    ``tls`` is the ledger's folder, which may say whose certificates witnesses must have.
+    Where it could not, nothing was held against what was signed before: nothing is signed, and the process ends.
     """
-    folder = LedgerFolder.open(path)
-    journal = open_journal(folder.journal, folder.private)
-    policy = read_pins(read_agreement(journal)).policy
-    objects = open_store(folder.objects, folder.path)
-    questions = ledger.questions()
-    next(questions, None)
-    try:
-        cosigning = _cosigning(policy, tls)
-    except LedgerError as error:
-        ledger.answer(encode_answer(Answer(None, error)))
+    opened = _attempt(publisher.open, publisher)
+    ledger.answer(encode_answer(opened))
+    if opened.error is not None:
         return
-    publisher = Publisher(journal, objects, folder.signer, cosigning)
-    ledger.answer(encode_answer(_attempt(publisher.open, publisher)))
-    for question in questions:
+    for question in ledger.questions():
         anew = decode_question(question)
         answer = _attempt(lambda: publisher.publish(anew=anew), publisher)  # noqa: B023
         ledger.answer(encode_answer(answer))
-    if cosigning is not None:
-        cosigning.close()
 
 
 def main(descriptor: int, folder: str, tls: str | None = None) -> None:
-    """Integrate the log in a folder for the ledger at the other end of a socket."""
+    """Integrate the log in a folder for the ledger at the other end of a socket, whose first question opens it."""
     log_as_json()
     os.nice(_NICE)
-    path = Path(folder)
-    with parent(descriptor) as ledger, LedgerFolder.open(path).held(LOCK, _PATIENCE_S):
-        integrate(ledger, path, None if tls is None else Path(tls))
+    with parent(descriptor) as ledger, ExitStack() as closing:
+        next(ledger.questions(), None)
+        try:
+            publisher = _publisher(closing, Path(folder), None if tls is None else Path(tls))
+        except LedgerError as error:
+            ledger.answer(encode_answer(Answer(None, error)))
+            return
+        integrate(ledger, publisher)
+
+
+def _publisher(closing: ExitStack, path: Path, tls: Path | None) -> Publisher:
+    """Return who publishes the log in a folder; raises :class:`LedgerError` when it cannot be had.
+
+    ``tls`` is the ledger's folder, which may say whose certificates witnesses must have.
+    """
+    try:
+        folder = LedgerFolder.open(path)
+        closing.enter_context(folder.held(LOCK, _PATIENCE_S))
+        journal = open_journal(folder.journal, folder.private)
+        closing.callback(journal.close)
+        cosigning = _cosigning(read_pins(read_agreement(journal)).policy, tls)
+    except StatementError as error:
+        raise SetupError(error.reason, str(error)) from error
+    if cosigning is not None:
+        closing.callback(cosigning.close)
+    return Publisher(journal, open_store(folder.objects, folder.path), folder.signer, cosigning)
 
 
 def _cosigning(policy: Policy, tls: Path | None) -> Cosigning | None:
-    """Return who asks the witnesses, if there are any; raises :class:`SetupError` when they cannot be asked."""
+    """Return who asks the witnesses, if there are any.
+
+    Raises :class:`SetupError` or :class:`StatementError` when they cannot be asked.
+    """
     if policy.quorum is None:
         return None
-    try:
-        own = ClientTls(tls) if tls is not None and (tls / CA).exists() else None
-        return Cosigning(policy, tls=own)
-    except StatementError as error:
-        raise SetupError(error.reason, str(error)) from error
+    own = ClientTls(tls) if tls is not None and (tls / CA).exists() else None
+    return Cosigning(policy, tls=own)
 
 
 def _attempt(action: Callable[[], object], publisher: Publisher) -> Answer:

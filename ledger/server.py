@@ -213,7 +213,7 @@ class Server:
         """Publish; storage or witnesses that fail are told, and tried again with the next beat."""
         try:
             return await self._publishing.publish(anew=anew)
-        except (JournalError, ObjectError, ProcessError, QuorumError) as error:
+        except (JournalError, ObjectError, ProcessError, QuorumError, SetupError) as error:
             _log.error("cannot publish", reason=error.reason, error=str(error))
             return None
         finally:
@@ -259,6 +259,9 @@ def serve(folder: LedgerFolder, clock: Clock, how: Serving, nursery: Nursery) ->
         try:
             asyncio.run(run())
         finally:
+            # It ends, and says why; told to end now, it would end without a word.
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_IGN)
             journal.close()
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from ledger.errors import ForkError, LedgerError, ProcessError, QuorumError, SetupError
+from ledger.errors import (
+    ForkError,
+    JournalError,
+    LedgerError,
+    ProcessError,
+    QuorumError,
+    SetupError,
+)
 from ledger.folder import LedgerFolder
 from ledger.integrator import LOCK
 from ledger.journal.registry import open_journal
@@ -110,6 +118,58 @@ def test_an_integrator_that_dies_is_started_anew_and_goes_on(tmp_path: Path) -> 
         assert (await publishing.publish()).size == 302
 
     play(folder, scene)
+
+
+def test_an_integrator_that_cannot_open_its_log_says_why_and_the_next_may(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "log"
+    found_log(folder)
+    journal = folder / "private" / "journal.sqlite"
+    lock = folder / "private" / LOCK
+
+    async def scene(publishing: Publishing) -> None:
+        grow(folder, 10)
+        await publishing.close()
+        kept = journal.read_bytes()
+        journal.write_bytes(b"no journal" * 1000)
+        with pytest.raises(JournalError) as refused:
+            await publishing.publish()
+        assert refused.value.reason == "STORAGE"
+        journal.write_bytes(kept)
+        lock.unlink()
+        lock.mkdir()
+        await publishing.close()
+        with pytest.raises(SetupError) as unlocked:
+            await publishing.publish()
+        assert unlocked.value.reason == "UNWRITABLE"
+        lock.rmdir()
+        await publishing.close()
+        assert (await publishing.publish()).size == 12
+
+    play(folder, scene)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_an_integrator_that_opened_nothing_signs_nothing_when_it_is_asked_again(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "log"
+    found_log(folder)
+    grow(folder, 10)
+    other = tmp_path / "other"
+    found_log(other)
+    note = (folder / "checkpoint").read_bytes()
+
+    async def scene(publishing: Publishing) -> None:
+        await publishing.close()
+        shutil.copy(other / "private" / "journal.sqlite", folder / "private" / "journal.sqlite")
+        for _ in range(3):
+            with pytest.raises(LedgerError):
+                await publishing.publish()
+
+    play(folder, scene)
+    assert (folder / "checkpoint").read_bytes() == note
 
 
 def test_a_fork_is_told_to_the_ledger(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -231,3 +233,32 @@ def test_a_ledger_does_not_start_without_the_backend_that_was_named(
     assert ledger.process is not None
     assert ledger.process.wait(30) != 0
     assert "[UNKNOWN_BACKEND]" in ledger.log.read_text()
+
+
+def test_a_ledger_that_ends_by_itself_says_why_also_when_it_is_told_to_end_meanwhile(
+    tmp_path: Path,
+) -> None:
+    found_log(tmp_path / "log")
+    run = f"""
+import asyncio, os, signal, sys
+from ledger import server
+from ledger.errors import JournalError
+
+class Ending:
+    def __init__(self, *_): pass
+    async def run(self):
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: None)
+        raise JournalError("STORAGE", "the disk is full")
+
+class Journal:
+    def close(self): os.kill(os.getpid(), signal.SIGTERM)
+
+server.Server, server.open_journal = Ending, lambda *_: Journal()
+sys.argv = ["stillwatch", "ledger", "serve", {str(tmp_path / "log")!r}]
+from stillwatch import main
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", run], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (4, "Error: the disk is full [STORAGE]\n")
