@@ -225,7 +225,7 @@ class _Assessor:
     ) -> Assessment:
         """Judge a floor under coverage; a shortfall for which others may be to blame is not yet violated.
 
-        These are ticks that are wanting, keys that this audit lacks, and bodies that the log does not serve.
+        These are ticks that are wanting, keys that this audit lacks, and what the log does not serve or hold.
         """
         account = self._account(obligation, spans, group)
         known = self.calendar.known_until_ms
@@ -263,6 +263,27 @@ class _Assessor:
             groups.setdefault(name, set()).add(node.index)
         return [frozenset(group) for group in groups.values()]
 
+    @property
+    def _kept_back(self) -> str:
+        """What the log keeps back of the party, in words; empty when that is nothing."""
+        windows = self.windows
+        unserved = [
+            f"{count} {what}"
+            for count, what in (
+                (windows.speechless, "public statements of the party and its nodes"),
+                (windows.withheld, "windows"),
+            )
+            if count
+        ]
+        if unserved:
+            return f"the log does not serve what {' and '.join(unserved)} say: {_HAND_OVER}"
+        if windows.dropped:
+            return (
+                f"{windows.dropped} statements of its nodes are not in the log, which no honest one leaves out: they "
+                "may be what is missing"
+            )
+        return ""
+
     def _reason(self, obligation: Obligation, worst: Assessment, account: PartyAccount) -> str:
         if not account.expected_chip_s:
             return "no chip of the party had to be accounted for: none is enrolled"
@@ -271,16 +292,8 @@ class _Assessor:
                 f"between {worst.measured_lower:.3g} and {worst.measured_upper:.3g} FLOP were executed, as far as the "
                 "evidence tells, and the cap lies between"
             )
-        kept_back = [
-            f"{count} {what}"
-            for count, what in (
-                (self.windows.speechless, "public statements of the party and its nodes"),
-                (self.windows.withheld, "windows"),
-            )
-            if count
-        ]
-        if kept_back:
-            return f"the log does not serve what {' and '.join(kept_back)} say: {_HAND_OVER}"
+        if self._kept_back:
+            return self._kept_back
         if self.windows.unread:
             classes = ", ".join(sorted(self.windows.unread))
             return f"windows are sealed to {classes}, and this audit holds no key of a reader"

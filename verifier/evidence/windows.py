@@ -8,7 +8,7 @@ apart, in ``admitting``.
 
 import functools
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final
@@ -27,8 +27,10 @@ from verifier.accounts.expected import ExpectedNode
 from verifier.agreement.model import Agreement, Party
 from verifier.agreement.verifiability import REFERENCE_CHIP
 from verifier.evidence.bulk import Bodies, Piece, join, read_bulk
+from verifier.evidence.chains import ChainGap
 from verifier.evidence.errors import KeyWithheldError, UnreadError
 from verifier.evidence.gather import MOST_CHIPS, Evidence
+from verifier.evidence.kept_back import holes_of, unserved_of, windows_in
 from verifier.evidence.owed import (
     DEPARTED,
     NOT_ENROLLED,
@@ -39,7 +41,7 @@ from verifier.evidence.owed import (
 )
 from verifier.evidence.records import Bools, Int64
 from verifier.evidence.selection import select
-from verifier.evidence.statement import UNSERVED, EnrolledNode, NodeInventory
+from verifier.evidence.statement import EnrolledNode, NodeInventory
 from verifier.rows.rows import Rows
 
 
@@ -112,8 +114,11 @@ class PartyWindows:
     excluded: tuple[ExcludedWindow, ...] = field(repr=False)
     telemetry: tuple[str, ...]
     closed: tuple[tuple[int, int, int], ...] = ()
-    """Node (index), start and end of each window that was said in time, and not read: for want of a key, or of a body
-    that the log does not serve. Each once, and none that counts all the same."""
+    """Node (index), start and end of each window that was said in time, and not read: for want of a key, of a body that
+    the log does not serve, or of the record itself, where the chain has a hole. Each once, and none that counts all the
+    same."""
+    dropped: int = 0
+    """Statements that the nodes said and the log does not hold, as the holes in their chains show."""
     speechless: int = 0
     """Public statements of the party and its nodes whose bodies the log does not serve."""
 
@@ -337,6 +342,7 @@ class _Reader:
         unclear = timing[Excluded.UNTIMED]
         timely = ~(timing[Excluded.LATE] | timing[Excluded.EARLY] | unclear)
         counting = select(windows, timely)
+        holes = holes_of(self.evidence, self.index, self.agreement.pins.late_grace_ms)
         return PartyWindows(
             party=self.party.id,
             nodes=self.nodes,
@@ -350,11 +356,14 @@ class _Reader:
             admitting_rows=rows,
             excluded=tuple(sorted(self.excluded, key=lambda window: window.row)),
             telemetry=tuple(sorted(self.labels)),
-            closed=self._closed(counting),
-            speechless=self._speechless(),
+            closed=self._closed(counting, holes),
+            dropped=sum(hole.missing for hole in holes),
+            speechless=unserved_of(self.evidence, {self.party.key, *self.index}),
         )
 
-    def _closed(self, counting: Windows) -> tuple[tuple[int, int, int], ...]:
+    def _closed(
+        self, counting: Windows, holes: Sequence[ChainGap]
+    ) -> tuple[tuple[int, int, int], ...]:
         records, node_of = self.evidence.records, self._nodes_of_chains()
         unread = [w.row for w in self.excluded if w.why in {*WITHHELD, Excluded.UNREAD}]
         rows = np.array(sorted(unread), dtype=np.int64)
@@ -368,16 +377,9 @@ class _Reader:
         )
         nodes = counting.nodes
         read = set(zip(nodes.node.tolist(), nodes.start_ms.tolist(), strict=True))
-        return tuple(sorted({one for one in said if one[:2] not in read}))
-
-    def _speechless(self) -> int:
-        """Count the public statements of the party and its nodes that decide who owes what, and are not served."""
-        records, authors = self.evidence.records, {self.party.key, *self.index}
-        return sum(
-            records.text("author", int(np.searchsorted(records.index, fault.index))) in authors
-            for fault in self.evidence.faults
-            if fault.reason in UNSERVED
-        )
+        length = self.agreement.pins.window_ms
+        fell = windows_in(holes, self.evidence, self.index, self.period, length)
+        return tuple(sorted({one for one in (*said, *fell) if one[:2] not in read}))
 
     def _rows(self) -> Int64:
         """Return the rows of the nodes' authentic summaries in or beside the period, in log order."""

@@ -13,7 +13,7 @@ from statements.header import decode_header
 from statements.kinds import Kind
 from statements.record import decode_record
 from tests.unit.verifier.auditing import audit, found, outcomes, party_of
-from tests.unit.verifier.logbook import MINUTE, Logbook, Pause, play
+from tests.unit.verifier.logbook import IDLE, MINUTE, Logbook, Pause, play
 from verifier.accounts.obligations import Outcome
 from verifier.checks.interface import Severity
 from verifier.cli import audit as command
@@ -88,6 +88,33 @@ def test_silence_beside_what_is_not_served_is_still_a_violation(ruleset: Ruleset
         said = book.sign(node, summary_pb2.WorkloadSummary(), start, start + MINUTE)
         book.log(said, body=False)
     party = party_of(audit(book, pause.in_force, ruleset), "aurora")
+    assert outcomes(party)["coverage-floor"] is Outcome.VIOLATED
+
+
+def test_windows_that_a_log_dropped_from_within_a_chain_convict_nobody(ruleset: Ruleset) -> None:
+    pause = play({}, minutes=0, after=0, terms={"obligations.coverage-floor.cure": '"1 min"'})
+    book, start, node = pause.book, pause.book.now_ms, pause.book.nodes["aurora/0"]
+    for at in range(10):
+        if at in {3, 4}:
+            book.window(node, book.now_ms, IDLE)  # said, and never logged
+        book.minute({"aurora/0": None if at in {3, 4} else IDLE})
+    period = (start, start + 6 * MINUTE)
+    party = party_of(audit(book, period, ruleset), "aurora")
+    (gap,) = found(party, "chain_gap")
+    assert gap.severity is Severity.DOUBT
+    assert outcomes(party)["coverage-floor"] is Outcome.UNRESOLVED
+    assert any("2 statements of its nodes are not in the log" in why for why in party.why)
+
+
+def test_a_hole_excuses_no_more_windows_than_it_has_room_for(ruleset: Ruleset) -> None:
+    pause = play({}, minutes=0, after=0, terms={"obligations.coverage-floor.cure": '"1 min"'})
+    book, start, node = pause.book, pause.book.now_ms, pause.book.nodes["aurora/0"]
+    for at in range(12):
+        if at == 8:
+            book.sign(node, summary_pb2.WorkloadSummary(), start, start + MINUTE)
+        book.minute({"aurora/0": IDLE if at >= 8 else None})
+    party = party_of(audit(book, (start, start + 9 * MINUTE), ruleset), "aurora")
+    assert found(party, "chain_gap")
     assert outcomes(party)["coverage-floor"] is Outcome.VIOLATED
 
 
