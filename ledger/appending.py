@@ -31,15 +31,17 @@ from ledger.writer import Writer
 _log = structlog.get_logger("stillwatch.ledger")
 
 _TOO_MUCH_UNVERIFIED: Final = busy("too much of what came from this client was refused")
+_TOO_MUCH_UNLOGGED: Final = busy("too much of what came from this client was not to be logged")
 _DRAINING: Final = unavailable("DRAINING", "the ledger is stopping: try again later, or elsewhere")
 
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """A batch on its way: what it takes of whose budget, and what becomes of it."""
+    """A batch on its way: what it takes of whose budget, what of it was refused already, and what becomes of it."""
 
     size: int
     caller: Caller
+    refused: int
     outcomes: "asyncio.Future[list[Outcome]]"
 
 
@@ -53,6 +55,7 @@ class _Stream:
     def __init__(self, sender: str, in_flight: int) -> None:
         self.sender = sender
         self.caller = CALLER.get()
+        self.client = self.caller.name or sender
         self.answers: asyncio.Queue[_Answer] = asyncio.Queue()
         self.room = asyncio.Semaphore(in_flight)
         self.reader: asyncio.Task[None]
@@ -70,6 +73,7 @@ class Appending:
         self._unverified = Buckets(
             limits.unverified_bytes, limits.unverified_bytes_per_s, time.monotonic
         )
+        self._unlogged = Buckets(limits.unlogged_bytes, limits.unlogged_bytes_per_s, time.monotonic)
         self._budget = Budget(limits.pending_bytes, limits.waiting_bytes)
         self._streams: set[_Stream] = set()
         self._readers: set[asyncio.Task[None]] = set()
@@ -82,11 +86,13 @@ class Appending:
         if len(self._streams) >= self._limits.streams:
             await end_call(context, busy(f"{len(self._streams)} streams are open"))
         sender = _sender(context)
+        stream = _Stream(sender, self._limits.in_flight)
         if self._unverified.level(sender) <= 0:
             await end_call(context, _TOO_MUCH_UNVERIFIED)
+        if self._unlogged.level(stream.client) <= 0:
+            await end_call(context, _TOO_MUCH_UNLOGGED)
         # First of all, or a status after an answer that was not taken would come with a second one, and not at all.
         await context.send_initial_metadata(())
-        stream = _Stream(sender, self._limits.in_flight)
         stream.reader = asyncio.create_task(self._read(requests, stream))
         self._streams.add(stream)
         self._readers.add(stream.reader)
@@ -141,7 +147,7 @@ class Appending:
                     return _TOO_MUCH_UNVERIFIED
             if not stream.ended:
                 outcomes = self._writer.submit(batch, size)
-                stream.answers.put_nowait(_Batch(size, stream.caller, outcomes))
+                stream.answers.put_nowait(_Batch(size, stream.caller, refused, outcomes))
                 kept = True
         except ProcessError as error:
             _log.error("a request could not be screened", reason=error.reason, error=str(error))
@@ -159,6 +165,7 @@ class Appending:
                 return answer
             try:
                 outcomes = await asyncio.shield(answer.outcomes)
+                self._charge(answer, outcomes, stream)
                 response = encode_response(outcomes)
                 await asyncio.wait_for(context.write(response), self._limits.answer_s)
             except LedgerError:
@@ -167,8 +174,21 @@ class Appending:
                 return busy(f"an answer was not taken within {self._limits.answer_s:g} s")
             finally:
                 self._release(answer)
+            if self._unlogged.level(stream.client) <= 0:
+                return _TOO_MUCH_UNLOGGED
             stream.room.release()
         return None
+
+    def _charge(self, batch: _Batch, outcomes: list[Outcome], stream: _Stream) -> None:
+        """Charge what verified for nothing to its client.
+
+        To verify it cost as much as what is logged: else whoever sends one good batch again and again would have the
+        ledger do nothing else.
+        """
+        unlogged = sum(isinstance(one, Refusal) or not one.fresh for one in outcomes)
+        if unlogged > batch.refused:
+            share = (unlogged - batch.refused) / len(outcomes)
+            self._unlogged.charge(stream.client, batch.size * share)
 
     async def _end(self, stream: _Stream) -> None:
         """Let go of what the stream holds; a reader with a request in its hands ends by itself."""

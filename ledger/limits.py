@@ -42,6 +42,9 @@ class Limits:
     unverified_bytes: int = 32 << 20
     """Bytes from one peer that turned out not to be what they claim; beyond, its streams are ended."""
     unverified_bytes_per_s: float = 256 << 10
+    unlogged_bytes: int = 256 << 20
+    """Bytes from one client that verified, and were not logged anew: said before, out of order, over a quota."""
+    unlogged_bytes_per_s: float = 1 << 20
     answer_s: float = 30.0
     """How long an answer may wait until its client takes it."""
     handshake_s: float = 10.0

@@ -52,11 +52,15 @@ _NEAR = 64
 
 @dataclass(slots=True)
 class Logged:
-    """A durable statement: the record's index, its bytes, and whether the body is held. Nobody changes one."""
+    """A durable statement: the record's index, its bytes, and whether the body is held. Nobody changes one.
+
+    ``fresh``: it was not logged before; the receipt is the same.
+    """
 
     index: int
     record: bytes
     body_held: bool
+    fresh: bool = field(default=True, compare=False)
 
 
 Outcome = Logged | Refusal
@@ -356,4 +360,4 @@ def _leaf(index: int, group: _Group) -> Leaf:
 
 def _receipt(held: int, group: _Group) -> Logged:
     record, body_held = _leaf(held, group)
-    return Logged(held, record, body_held)
+    return Logged(held, record, body_held, held >= group.first)

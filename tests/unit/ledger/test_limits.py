@@ -43,6 +43,10 @@ LIMITS = Limits()
             [LIMITS.unverified_bytes // MIB, int(LIMITS.unverified_bytes_per_s) // 1024],
         ),
         (
+            "MiB from one client that verified and were not logged anew, MiB a second",
+            [LIMITS.unlogged_bytes // MIB, int(LIMITS.unlogged_bytes_per_s) // MIB],
+        ),
+        (
             "seconds that an answer, or a checkpoint told to a follower, waits",
             [int(LIMITS.answer_s)],
         ),

@@ -144,3 +144,34 @@ def test_an_address_that_sends_what_does_not_verify_is_heard_no_more(
             rig.append([good])
     finally:
         rig.close()
+
+
+@pytest.mark.parametrize("again", ["said before", "out of order"])
+def test_whoever_has_the_same_verified_over_and_over_is_heard_no_more(
+    cast: Cast, tmp_path: Path, again: str
+) -> None:
+    """A rival with one good batch could have the ledger verify that, and nobody else's."""
+    limits = replace(Limits(), unlogged_bytes=20_000, unlogged_bytes_per_s=1e-6)
+    rig = Rig(cast, tmp_path, limits)
+    try:
+        said = [cast.party.open(), *cast.party.summaries(10)]
+        assert set(reasons(rig.append(said)[0])) == {""}
+        cast.party.summary()
+        batch = said if again == "said before" else cast.party.summaries(10)
+        with faulted(grpc.StatusCode.RESOURCE_EXHAUSTED, "BUSY"):
+            for _ in range(10):
+                rig.append(batch)
+        with faulted(grpc.StatusCode.RESOURCE_EXHAUSTED, "BUSY"):
+            rig.append([cast.evaluator.open()])
+    finally:
+        rig.close()
+
+
+def test_what_is_logged_is_charged_to_nobody(cast: Cast, tmp_path: Path) -> None:
+    rig = Rig(cast, tmp_path, replace(Limits(), unlogged_bytes=2_000, unlogged_bytes_per_s=1e-6))
+    try:
+        rig.append([cast.party.open()])
+        for _ in range(5):
+            assert set(reasons(rig.append(cast.party.summaries(10))[0])) == {""}
+    finally:
+        rig.close()
