@@ -3,7 +3,8 @@
 They are meant for auditors and ledgers by the dozen; before the public stands a web server of its own kind. Each takes
 :data:`MOST_CONNECTIONS` at once, and gives a request :data:`REQUEST_S` seconds from its first byte to its last answer.
 When there is no room, the connection that was waited on for longest makes it, be it for a handshake or for the rest of
-a request, so that those who only hold connections open hold up nobody who asks.
+a request, so that those who only hold connections open hold up nobody who asks. Where one address holds more than half
+of them, its oldest makes room for any other's, so that nobody keeps all others out by taking answers slowly.
 """
 
 import contextlib
@@ -12,6 +13,7 @@ import socket
 import ssl
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -154,6 +156,7 @@ class _Counted(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
         self._due: dict[socket.socket, float] = {}
         self._quiet: dict[socket.socket, float] = {}  # those waited on, and since when
+        self._hosts: dict[socket.socket, str] = {}
         self._counting = threading.Lock()
         super().__init__(address, handler)
 
@@ -162,25 +165,42 @@ class _Counted(ThreadingHTTPServer):
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
-    def verify_request(self, request: object, client_address: object) -> bool:  # noqa: ARG002
-        """Take a connection when there is room, or when a quiet one can make it."""
+    def verify_request(self, request: object, client_address: object) -> bool:
+        """Take a connection when there is room, or when another can make it."""
         assert isinstance(request, socket.socket)  # noqa: S101 - for the type checker
+        host = str(client_address[0]) if isinstance(client_address, tuple) else ""
         now = time.monotonic()
         with self._counting:
-            if len(self._due) >= self.most_connections and not self._make_room(now):
+            full = len(self._due) >= self.most_connections
+            if full and not (self._end_quiet(now) or self._end_of_most(host)):
                 return False
             self._due[request] = now + self.request_s
             self._quiet[request] = now
+            self._hosts[request] = host
             return True
 
-    def _make_room(self, now: float) -> bool:
-        """End the connection that was quiet for longest, if that is long enough; its thread then sees the end."""
+    def _end_quiet(self, now: float) -> bool:
+        """End the connection that was quiet for longest, if that is long enough."""
         oldest = next(iter(self._quiet), None)
         if oldest is None or now - self._quiet[oldest] < self.quiet_s:
             return False
-        del self._quiet[oldest], self._due[oldest]
-        _end(oldest)
+        self._let_go(oldest)
         return True
+
+    def _end_of_most(self, host: str) -> bool:
+        """End the oldest connection of another address that holds more than half of all, if there is one."""
+        held = Counter(self._hosts.values())
+        most = max(held, key=lambda one: held[one], default=host)
+        if most == host or held[most] * 2 <= self.most_connections:
+            return False
+        self._let_go(next(one for one, whose in self._hosts.items() if whose == most))
+        return True
+
+    def _let_go(self, connection: socket.socket) -> None:
+        """End a connection, whose thread then sees the end."""
+        for known in (self._due, self._quiet, self._hosts):
+            known.pop(connection, None)
+        _end(connection)
 
     def begin_request(self, connection: socket.socket) -> None:
         """Give a connection its time for one more request."""
@@ -211,6 +231,7 @@ class _Counted(ThreadingHTTPServer):
             self._due.pop(request)
             self._due[secured] = time.monotonic() + HANDSHAKE_S
             self._quiet[secured] = self._quiet.pop(request)
+            self._hosts[secured] = self._hosts.pop(request)
         try:
             secured.do_handshake()
         except OSError as error:
@@ -224,8 +245,8 @@ class _Counted(ThreadingHTTPServer):
         """Forget a connection, and end it."""
         assert isinstance(request, socket.socket)  # noqa: S101 - for the type checker
         with self._counting:
-            self._due.pop(request, None)
-            self._quiet.pop(request, None)
+            for known in (self._due, self._quiet, self._hosts):
+                known.pop(request, None)
         _end(request)
         self.close_request(request)
 

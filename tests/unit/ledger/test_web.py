@@ -270,6 +270,29 @@ def test_who_is_being_answered_makes_room_for_nobody(folder: Path) -> None:
     server.close()
 
 
+def test_an_address_that_takes_all_answers_slowly_keeps_no_other_out(folder: Path) -> None:
+    DirectoryStore(folder).put({"bodies/002": bytes(30_000_000)})
+    server = WebServer("127.0.0.1", 0, DirectoryStore(folder), most_connections=4, quiet_s=0.1)
+    slow = []
+    for _ in range(4):
+        connection = socket.socket()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        connection.bind(("127.0.0.2", 0))
+        connection.settimeout(10)
+        connection.connect(("127.0.0.1", server.port))
+        connection.sendall(b"GET /bodies/002 HTTP/1.0\r\n\r\n")
+        slow.append(connection)
+    time.sleep(0.5)
+    assert ask(server, "/checkpoint")[0] == 200
+    got = 0
+    while piece := slow[-1].recv(65_536):
+        got += len(piece)
+    assert got > 30_000_000, "the oldest made room, and no newer one"
+    for connection in slow:
+        connection.close()
+    server.close()
+
+
 def test_a_store_that_fails_is_an_answer(tmp_path: Path) -> None:
     class Broken(DirectoryStore):
         def open(self, path: str) -> None:
