@@ -13,7 +13,7 @@ setup: $(SETUP) ## make .venv with everything that the other targets need
 $(SETUP): pyproject.toml constraints.txt stillwatch.py verifier/rows/native.c # an editable install copies this one file
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-	@$(BIN)/python -m verifier.rows.native || true # faster hashing; needs a C compiler, and nothing needs it
+	@$(BIN)/python -m verifier.rows.native || true # faster hashing and reading; needs a C compiler, and nothing needs it
 	@touch $@
 
 demo: $(SETUP) ## watch labs pause together, and some defect

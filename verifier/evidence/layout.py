@@ -7,7 +7,6 @@ is written has another layout. Wire format: https://protobuf.dev/programming-gui
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final, TypeVar
 
 import numpy as np
@@ -18,10 +17,9 @@ from protos.stillwatch.statement.v1 import header_pb2, summary_pb2
 from statements.body import SALT_LENGTH
 from verifier.evidence.records import Bools, Int64, Octets
 from verifier.rows.rows import Rows
+from verifier.rows.template import Place, Template, read_rows
 
 _T = TypeVar("_T", bound=np.generic)
-Place = tuple[int, int]
-"""Where a value stands: its first byte, and the byte after its last."""
 Path = tuple[int, ...]
 """Field numbers, outermost first, within the summary."""
 
@@ -55,8 +53,6 @@ def _wires(message: Descriptor, also: Mapping[int, int]) -> Mapping[int, tuple[i
     return found
 
 
-_APART: Final = 64
-"""Bytes without anything fixed that are not looked at."""
 _BODY: Final = _wires(header_pb2.Body.DESCRIPTOR, {})
 _SUMMARY: Final = _wires(
     summary_pb2.WorkloadSummary.DESCRIPTOR, {_POWER: _DELIMITED, _NODE: _DELIMITED}
@@ -86,19 +82,12 @@ class Layout:
 
         What is read of a body that does not have the layout means nothing.
         """
-        found = {
-            path: np.empty((len(stored), end - start), dtype=np.uint8)
-            for path, (start, end) in self.fields.items()
-            if path in paths
-        }
-        same: Bools = np.empty(len(stored), dtype=np.bool_)
-        told = _Told.by(self)
-        for rows, block in stored.blocks():
-            same[rows] = told.matches(block)
-            for path, octets in found.items():
-                start, end = self.fields[path]
-                octets[rows] = block[:, start:end]
-        return same, Fields(self, stored, found)
+        template = Template.of(
+            [(self.fixed, self.values, 0xFF), (self.varints, self.continues, 0x80)]
+        )
+        wanted = [path for path in self.fields if path in paths]
+        same, found = read_rows(stored, template, [self.fields[path] for path in wanted])
+        return same, Fields(self, stored, dict(zip(wanted, found, strict=True)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,54 +123,6 @@ class Fields:
         """Return a field of bytes of each body as numbers, [n, count]; ``None`` where it is absent."""
         found = self.octets.get(path)
         return None if found is None else found.view(dtype)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Told:
-    """What a layout fixes, as a template of the spans of a body outside of which it fixes nothing.
-
-    ``template`` and ``mask`` are of all spans end to end, in words of 8 bytes.
-    """
-
-    spans: tuple[Place, ...]
-    template: NDArray[np.uint64]
-    mask: NDArray[np.uint64]
-
-    @classmethod
-    def by(cls, layout: Layout) -> "_Told":
-        """Return what a layout fixes."""
-        places = np.concatenate([layout.fixed, layout.varints])
-        values = np.concatenate([layout.values, layout.continues])
-        bits = np.repeat(np.array([0xFF, 0x80], np.uint8), [len(layout.fixed), len(layout.varints)])
-        order = np.argsort(places)
-        places, values, bits = places[order], values[order], bits[order]
-        edges = np.flatnonzero(
-            np.diff(places, prepend=-_APART, append=places[-1] + _APART) >= _APART
-        )
-        spans: list[Place] = []
-        octets: list[Octets] = []
-        for first, last in pairwise(edges.tolist()):
-            start, end = int(places[first]), int(places[last - 1]) + 1
-            span = np.zeros((2, end - start), dtype=np.uint8)
-            span[:, places[first:last] - start] = values[first:last], bits[first:last]
-            spans.append((start, end))
-            octets.append(span)
-        whole = np.concatenate(octets, axis=1)
-        words = np.zeros((2, -(-whole.shape[1] // 8)), dtype=np.uint64)
-        words.view(np.uint8)[:, : whole.shape[1]] = whole
-        return cls(tuple(spans), words[0], words[1])
-
-    def matches(self, block: Octets) -> Bools:
-        """Return which rows of a block have what is fixed."""
-        words = np.zeros((len(block), len(self.template)), dtype=np.uint64)
-        octets, at = words.view(np.uint8), 0
-        for start, end in self.spans:
-            octets[:, at : at + end - start] = block[:, start:end]
-            at += end - start
-        words ^= self.template
-        words &= self.mask
-        same: Bools = np.bitwise_or.reduce(words, axis=1) == 0
-        return same
 
 
 def read_layout(body: bytes) -> Layout | None:

@@ -31,7 +31,7 @@ from verifier.evidence.gather import gather
 from verifier.evidence.records import read_records
 from verifier.mirror.prefix import LogPrefix, fetch_prefix
 from verifier.report.document import encode_document, to_document
-from verifier.rows import hashing
+from verifier.rows import hashing, template
 from verifier.ruleset import Ruleset
 from verifier.verdict import conclude
 
@@ -73,11 +73,14 @@ def _both_ways(book: Logbook, period: tuple[int, int], ruleset: Ruleset) -> byte
     return wanted
 
 
-def test_no_verdict_depends_on_how_rows_are_hashed(busy: Pause, ruleset: Ruleset) -> None:
+def test_no_verdict_depends_on_how_rows_are_hashed_and_read(busy: Pause, ruleset: Ruleset) -> None:
     found = set()
     for name, way in hashing.BACKENDS.items():
         with mock.patch.dict(hashing.BACKENDS, {name: way}, clear=True):
             assert hashing.backend() == name
+            found.add(_verdict(busy.book, busy.book.prefix(), busy.in_force, ruleset))
+    for name, reader in template.READERS.items():
+        with mock.patch.dict(template.READERS, {name: reader}, clear=True):
             found.add(_verdict(busy.book, busy.book.prefix(), busy.in_force, ruleset))
     assert len(found) == 1
 

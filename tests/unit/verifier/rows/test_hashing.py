@@ -96,7 +96,7 @@ def test_without_a_compiler_nothing_is_built(
 def test_a_compiler_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "BUILT", tmp_path / "libnative.so")
     monkeypatch.setenv("CC", "false")
-    with pytest.raises(OSError, match="false -O2"):
+    with pytest.raises(OSError, match="false -O3"):
         native.build()
     assert not native.BUILT.exists()
     assert subprocess.run(["false"], check=False).returncode
