@@ -51,7 +51,7 @@ def _find(case: PartyCase) -> Iterator[Finding]:
 
 CHECK = Check(
     id="windows_refused",
-    version=1,
+    version=2,
     cls=CheckClass.EXACT,
     looks_for="windows that cannot be judged",
     cites="the windows",

@@ -169,7 +169,7 @@ class _Walk:
         """Yield number and place of each field of a message: known ones, in rising order and once each."""
         (at, end), before = place, 0
         while at < end:
-            tag, value = _varint(self.body, at, end)
+            tag, value = _shortest(self.body, at, end)
             number, wire = tag >> 3, tag & 7
             wanted, most = wires.get(number, (-1, 0))
             if number <= before or wire != wanted:
@@ -182,7 +182,7 @@ class _Walk:
                     raise _UnreadableError
                 self.varints.extend(range(value, after))
             elif wire == _DELIMITED:
-                length, first = _varint(self.body, value, end)
+                length, first = _shortest(self.body, value, end)
                 self.fixed.extend(range(value, first))
                 value, after = first, first + length
             else:
@@ -191,6 +191,14 @@ class _Walk:
                 raise _UnreadableError
             yield number, (value, after)
             at = after
+
+
+def _shortest(body: bytes, at: int, end: int) -> tuple[int, int]:
+    """Return a tag or length, in as few bytes as it takes, and the place after it: what is longer may be refused."""
+    total, after = _varint(body, at, end)
+    if after - at > 1 and not body[after - 1]:
+        raise _UnreadableError
+    return total, after
 
 
 def _varint(body: bytes, at: int, end: int) -> tuple[int, int]:

@@ -29,6 +29,9 @@ MODELS = {
 }
 ROSTERS = {key: at for at, key in enumerate(MODELS)}
 
+Nested = dict[int, "Nested"]
+"""Numbers of fields that are messages, each with its own."""
+
 numbers = st.integers(0, 2**32 - 1)
 counters = st.lists(st.integers(0, 2**64 - 1), max_size=3)
 floats = st.floats(width=32)
@@ -196,6 +199,80 @@ def test_whatever_byte_of_a_body_is_changed_both_ways_read_or_refuse_it(bits: in
         for at in range(first, min(first + 25, len(ordinary[0]))):
             _changed(stored, 2 * (at - first), at, bits)
         _agree(stored)
+
+
+_F = {
+    name: field.number
+    for name, field in summary_pb2.WorkloadSummary.DESCRIPTOR.fields_by_name.items()
+}
+_NESTED: "Nested" = {2: {_F["power"]: {}, _F["node"]: {}}}
+
+
+class _Spelling:
+    """Writes a message again with one of its varints, be it a tag, a length or a number, in so many bytes."""
+
+    def __init__(self, padded: int, size: int) -> None:
+        self.left = padded
+        self.size = size
+
+    def varint(self, value: int) -> bytes:
+        octets = bytearray()
+        while value > 0x7F:
+            octets.append(value & 0x7F | 0x80)
+            value >>= 7
+        octets.append(value)
+        if self.left == 0:
+            octets[-1] |= 0x80
+            octets += b"\x80" * (self.size - len(octets) - 1) + b"\0"
+        self.left -= 1
+        return bytes(octets)
+
+    def message(self, data: bytes, nested: "Nested") -> bytes:
+        written, at = b"", 0
+        while at < len(data):
+            tag, at = _varint(data, at)
+            written += self.varint(tag)
+            if tag & 7 == 0:
+                value, at = _varint(data, at)
+                written += self.varint(value)
+                continue
+            length = {1: 8, 5: 4}.get(tag & 7, 0)
+            if tag & 7 == 2:
+                length, at = _varint(data, at)
+            inner, at = data[at : at + length], at + length
+            if tag >> 3 in nested:
+                inner = self.message(inner, nested[tag >> 3])
+            written += (self.varint(len(inner)) if tag & 7 == 2 else b"") + inner
+        return written
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value, shift = data[at] & 0x7F, 7
+    while data[at] & 0x80:
+        at += 1
+        value, shift = value | (data[at] & 0x7F) << shift, shift + 7
+    return value, at + 1
+
+
+@pytest.mark.parametrize("size", [2, 4, 5, 6, 10])
+def test_whatever_is_written_in_more_bytes_than_it_takes_both_ways_read_or_refuse_it(
+    size: int,
+) -> None:
+    """Parsers take a tag or length in up to five bytes, and refuse it in six."""
+    ordinary = _ordinary()
+    refused = 0
+    for padded in range(1000):
+        spellings = [_Spelling(padded, size) for _ in ordinary[:20]]
+        stored = [
+            spelling.message(body, _NESTED)
+            for spelling, body in zip(spellings, ordinary, strict=False)
+        ]
+        if spellings[0].left >= 0:
+            break
+        _agree(stored)
+        refused += len(_one_by_one(stored, list(range(20)), {}).places) == 0
+    assert padded > 30
+    assert (refused > 20) == (size > 5)
 
 
 @given(
