@@ -4,7 +4,7 @@ import hashlib
 
 from protos.stillwatch.statement.v1 import identity_pb2
 from statements.errors import BodyError
-from statements.signing import VerifyingKey, verify_signature
+from statements.signing import Verify, VerifyingKey, verify_signature
 
 POSSESSION_DOMAIN = b"stillwatch enrolment v1\n"
 MOST_CHIPS = 4096
@@ -23,13 +23,16 @@ def possession_digest(agreement: bytes, party: bytes, token_digest: bytes) -> by
 
 
 def verify_enrolment(
-    enrolment: identity_pb2.Enrolment, party: bytes, agreement: bytes
+    enrolment: identity_pb2.Enrolment,
+    party: bytes,
+    agreement: bytes,
+    verify: Verify = verify_signature,
 ) -> VerifyingKey:
     """Return the node's key, once the enrolment is for that party and agreement and proves possession.
 
     ``party`` is the author digest of who says it, ``agreement`` the digest of the agreement's bytes; whether that
-    author is a party is the caller's to check. Raises :class:`BodyError` for a field that breaks its rule and
-    :class:`SignatureError` when the key is none, or the proof is not by it.
+    author is a party is the caller's to check. ``verify`` does as :func:`verify_signature`. Raises :class:`BodyError`
+    for a field that breaks its rule and :class:`SignatureError` when the key is none, or the proof is not by it.
     """
     if enrolment.agreement != agreement:
         raise BodyError("BAD_ENROLMENT", "the enrolment is under an agreement of another digest")
@@ -40,7 +43,7 @@ def verify_enrolment(
     if enrolment.chips > MOST_CHIPS:
         raise BodyError("BAD_ENROLMENT", f"a node holds at most {MOST_CHIPS} chips")
     key = VerifyingKey.from_spki(enrolment.node_key)
-    verify_signature(
+    verify(
         key,
         possession_digest(agreement, party, enrolment.token_digest),
         enrolment.possession,

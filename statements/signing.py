@@ -8,7 +8,7 @@ Source: the in-toto DSSE protocol, https://github.com/secure-systems-lab/dsse/bl
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -134,6 +134,10 @@ def verify_signature(key: VerifyingKey, digest: bytes, signature: bytes) -> None
         key.public.verify(encoded, digest, _ECDSA)
     except InvalidSignature:
         raise SignatureError("BAD_SIGNATURE", "the signature is not by the key named") from None
+
+
+Verify = Callable[[VerifyingKey, bytes, bytes], None]
+"""Refuses a signature as :func:`verify_signature` does, which it may have asked before."""
 
 
 def verify_batch(

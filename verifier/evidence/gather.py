@@ -2,7 +2,7 @@
 
 1. Records are read from the leaves; leaf 0 must be the agreement.
 2. Statements other than summaries are taken in log order: their bodies are opened, keys become live by openings of
-   pinned keys and by enrolments, and each signature is verified singly.
+   pinned keys and by enrolments, and each statement's signature is verified (many together, ahead).
 3. Ticks are verified, and give every index its time.
 4. Chains are followed: they authenticate the summaries.
 """
@@ -28,13 +28,13 @@ from statements.kinds import PUBLIC, SEALABLE, Kind, parse_content
 from statements.log_trust import LogTrust
 from statements.pins import LedgerPin, Pin, Pins, agreement_digest
 from statements.sealing import ReadingKey
-from statements.signing import VerifyingKey, key_digest, verify_signature
+from statements.signing import VerifyingKey, key_digest
 from verifier.agreement.model import Agreement
 from verifier.evidence.chains import Chains, LiveKey, follow_chains
 from verifier.evidence.errors import EvidenceError, KeyWithheldError, UnreadError
 from verifier.evidence.keys import LoggedKeys, Places, Replacement
 from verifier.evidence.opening import Opener, Unread
-from verifier.evidence.records import Bools, Records, read_records
+from verifier.evidence.records import Bools, Int64, Records, read_records
 from verifier.evidence.statement import (
     UNSERVED,
     EnrolledNode,
@@ -44,6 +44,7 @@ from verifier.evidence.statement import (
     NodeOpening,
 )
 from verifier.evidence.ticks import FalseTick, LogTime, Tick, judge_tick, read_time
+from verifier.evidence.vouching import Vouched, possessions, shown_keys
 from verifier.instants import LAST_MS
 from verifier.mirror.prefix import LogPrefix, fetch_prefix, served_log
 from verifier.mirror.source import FolderSource
@@ -52,6 +53,7 @@ MOST_CHIPS: Final = 4096
 """Chips that one node may enrol."""
 _ACCOUNTED_FROM_LOGGED: Final = 2**62
 """Stands for: from when the enrolment was logged."""
+_SHOW_KEYS: Final = frozenset({Kind.OPENING, Kind.ENROLMENT, Kind.ROTATION})
 _MOST_TOLD: Final = 100
 """Faults of one kind that are told one by one."""
 
@@ -126,12 +128,14 @@ class _Gatherer:
         self.ledger: LedgerPin = pins.ledger(prefix.origin)
         self.trust = LogTrust.of(pins, self.ledger)
         self.records = read_records(prefix.entries)
-        self.lives = LoggedKeys(pins)
+        self.vouched = Vouched()
+        self.lives = LoggedKeys(pins, self.vouched.verify)
         self.keys = self.lives.by_digest
         self.enrolled: dict[tuple[bytes, str], EnrolledNode] = {}
         self.verified: Bools = np.zeros(len(self.records), dtype=np.bool_)
-        self.places = Places(self.records)
+        self.places = Places(self.records, self.vouched.verify)
         self.spoken: list[_Spoken] = []
+        self.deeds: dict[int, Message | None] = {}
         self.faults = [
             Fault("NOT_A_RECORD", index, f"the leaf at {index} is refused: {why}")
             for index, why in self.records.refused
@@ -141,7 +145,9 @@ class _Gatherer:
         # 1. Leaf 0.
         self._verify_leaf_0()
         # 2. Everything but summaries, in log order.
-        for row in np.flatnonzero(self.records.kind != int(Kind.SUMMARY)).tolist():
+        rows = np.flatnonzero(self.records.kind != int(Kind.SUMMARY))
+        self._vouch(rows)
+        for row in rows.tolist():
             self._hear(row)
         self._judge_leaf_0()
         # 3. Time.
@@ -230,8 +236,29 @@ class _Gatherer:
             self._fault(error.reason, row, f"the body of the {kind.name} statement: {error}")
         return None
 
+    def _vouch(self, rows: Int64) -> None:
+        """Verify the signatures of rows, as far as the log shows their keys, and nodes' proofs of possession."""
+        records = self.records
+        shows = np.isin(records.kind[rows], [int(kind) for kind in _SHOW_KEYS])
+        self.deeds = {row: self._content(row) for row in rows[shows].tolist()}
+        key_ids = [records.text("key_id", row) for row in rows.tolist()]
+        nodes = [
+            key_digest(deed.node_key)
+            for deed in self.deeds.values()
+            if isinstance(deed, identity_pb2.Enrolment)
+        ]
+        keys = shown_keys(self.deeds.values(), [*key_ids, *nodes])
+        said = [
+            (keys[key_id], records.ids[row], records.signature(row))
+            for row, key_id in zip(rows.tolist(), key_ids, strict=True)
+            if key_id in keys
+        ]
+        enrolled = ((records.text("author", row), deed) for row, deed in self.deeds.items())
+        proved = possessions(enrolled, keys, self.pins.digest)
+        self.vouched.verify_together([*said, *proved])
+
     def _hear(self, row: int) -> None:
-        content = self._content(row)
+        content = self.deeds.pop(row) if row in self.deeds else self._content(row)
         author, key_id = self.records.text("author", row), self.records.text("key_id", row)
         if isinstance(content, identity_pb2.Opening) and key_id == author:
             self._show_key(row, author, content)
@@ -266,7 +293,7 @@ class _Gatherer:
 
     def _signed(self, row: int, key: VerifyingKey) -> bool:
         try:
-            verify_signature(key, self.records.ids[row], self.records.signature(row))
+            self.vouched.verify(key, self.records.ids[row], self.records.signature(row))
         except SignatureError:
             return False  # told with the chains
         self.verified[row] = True

@@ -18,7 +18,7 @@ from statements.header import Header
 from statements.key_lives import Deed, KeyLives
 from statements.pins import Pins
 from statements.rotation import replaced_author, verify_revocation, verify_rotation
-from statements.signing import VerifyingKey, verify_signature
+from statements.signing import Verify, VerifyingKey, verify_signature
 from verifier.evidence.chains import FOREVER, LiveKey
 from verifier.evidence.records import Records
 
@@ -33,10 +33,11 @@ class Replacement:
 
 
 class LoggedKeys:
-    """The keys of a log, by digest, as its statements change them."""
+    """The keys of a log, by digest, as its statements change them; ``verify`` does as :func:`verify_signature`."""
 
-    def __init__(self, pins: Pins) -> None:
+    def __init__(self, pins: Pins, verify: Verify = verify_signature) -> None:
         self._pins = pins
+        self._verify = verify
         self._lives = KeyLives(pins)
         self._ended: dict[bytes, int] = {}
         self.by_digest: dict[bytes, LiveKey] = {}
@@ -56,7 +57,7 @@ class LoggedKeys:
         self._lives.judge(header, deed)
         if not isinstance(deed, Deed):
             return None
-        key = _verify(deed, header, self._pins.digest)
+        key = self._shown(deed, header)
         change = self._lives.apply(header, deed)
         if change.began is not None and key is not None:
             author = self._lives.author_of(key.key_id)
@@ -72,21 +73,22 @@ class LoggedKeys:
                 self.by_digest[key_id] = replace(live, until_index=index)
         return key
 
-
-def _verify(deed: Deed, header: Header, agreement: bytes) -> VerifyingKey | None:
-    if isinstance(deed, identity_pb2.Enrolment):
-        return verify_enrolment(deed, header.author, agreement)
-    if isinstance(deed, identity_pb2.Rotation):
-        return verify_rotation(deed, header, agreement)
-    verify_revocation(deed)
-    return None
+    def _shown(self, deed: Deed, header: Header) -> VerifyingKey | None:
+        agreement = self._pins.digest
+        if isinstance(deed, identity_pb2.Enrolment):
+            return verify_enrolment(deed, header.author, agreement, self._verify)
+        if isinstance(deed, identity_pb2.Rotation):
+            return verify_rotation(deed, header, agreement)
+        verify_revocation(deed)
+        return None
 
 
 class Places:
-    """Which places of chains were taken when a statement came."""
+    """Which places of chains were taken when a statement came; ``verify`` does as :func:`verify_signature`."""
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, records: Records, verify: Verify = verify_signature) -> None:
         self._records = records
+        self._verify = verify
 
     def is_taken(self, row: int, keys: Mapping[bytes, LiveKey]) -> bool:
         """Return whether another statement for a row's place was logged before, and is validly signed."""
@@ -94,9 +96,7 @@ class Places:
         earlier = self._before.get(row)
         while earlier is not None and self._records.index[earlier] > live.from_index:
             try:
-                verify_signature(
-                    live.key, self._records.ids[earlier], self._records.signature(earlier)
-                )
+                self._verify(live.key, self._records.ids[earlier], self._records.signature(earlier))
             except SignatureError:
                 earlier = self._before.get(earlier)
             else:

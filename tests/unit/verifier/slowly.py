@@ -7,11 +7,11 @@ from unittest import mock
 
 import numpy as np
 
-from statements.errors import HeaderError, RecordError
+from statements.errors import HeaderError, RecordError, SignatureError
 from statements.header import Header, decode_header
 from statements.kinds import PUBLIC, SEALABLE, Kind
 from statements.record import RECORD_LENGTH, decode_record
-from statements.signing import statement_id
+from statements.signing import VerifyingKey, statement_id, verify_signature
 from verifier.evidence.bulk import Bodies, Piece
 from verifier.evidence.records import _DTYPE, Int64, Records
 from verifier.instants import LAST_MS
@@ -86,6 +86,19 @@ def hash_rows(
     return digests
 
 
+def verify_one_by_one(
+    keys: Sequence[VerifyingKey], digests: Sequence[bytes], signatures: Sequence[bytes]
+) -> dict[int, SignatureError]:
+    """Verify signatures one by one."""
+    failures: dict[int, SignatureError] = {}
+    for at, claim in enumerate(zip(keys, digests, signatures, strict=True)):
+        try:
+            verify_signature(*claim)
+        except SignatureError as error:
+            failures[at] = error
+    return failures
+
+
 @contextlib.contextmanager
 def slowly() -> Iterator[None]:
     """Let audits read one by one."""
@@ -93,5 +106,7 @@ def slowly() -> Iterator[None]:
         mock.patch("verifier.evidence.gather.read_records", read_records),
         mock.patch("verifier.evidence.windows.read_bulk", read_none_in_bulk),
         mock.patch.dict(hashing.BACKENDS, {"one by one": hash_rows}),
+        mock.patch("verifier.evidence.gather.Vouched.verify_together"),
+        mock.patch("verifier.evidence.chains.verify_batch", verify_one_by_one),
     ):
         yield
