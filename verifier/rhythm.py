@@ -4,7 +4,7 @@ Power is looked at an hour at a time, in at most a day's worth of hours spread o
 second at most, so that the work does not grow with the square of what a party says; the clearest hour is told.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Final
@@ -100,24 +100,10 @@ def _of_hour(share: _Hour) -> Rhythm | None:
 def _series(nodes: NodeWindows, hour: Span) -> list[Series]:
     """Return each node's power in an hour, s from its beginning: at the wall, or else its chips' together."""
     of_node: dict[int, list[tuple[NDArray[np.float64], NDArray[np.float64]]]] = {}
-    for row in range(len(nodes)):
-        slots, chips = nodes.wall_slots[row], nodes.chip_slots[row]
-        if len(slots):
-            watts, known = slots.astype(np.float64), slots != MISSING_SLOT
-        elif chips.size:
-            watts = chips.astype(np.float64).sum(axis=0)
-            known = (chips != MISSING_SLOT).all(axis=0)
-        else:
-            continue
-        slot_ms = int(nodes.slot_ms[row])
-        if slot_ms < GRID_MS:
-            watts, known = _on_grid(watts, known, slot_ms)
-            slot_ms = GRID_MS
-        middle = int(nodes.start_ms[row]) + (np.arange(len(watts)) + 0.5) * slot_ms
-        known &= (middle >= hour[0]) & (middle < hour[1])
-        of_node.setdefault(int(nodes.node[row]), []).append(
-            ((middle[known] - hour[0]) / 1000, watts[known])
-        )
+    told = dict(_power(nodes, hour))
+    for row, node in enumerate(nodes.node.tolist()):
+        if row in told:
+            of_node.setdefault(node, []).append(told[row])
     found: list[Series] = []
     for at in sorted(of_node):
         times = np.concatenate([times for times, _ in of_node[at]])
@@ -126,6 +112,36 @@ def _series(nodes: NodeWindows, hour: Span) -> list[Series]:
         if fresh.sum() > 1:
             found.append(Series(times[fresh], watts[fresh]))
     return found
+
+
+def _power(
+    nodes: NodeWindows, hour: Span
+) -> Iterator[tuple[int, tuple[NDArray[np.float64], NDArray[np.float64]]]]:
+    """Yield rows of windows, each with the times of its readings in an hour and their watts.
+
+    Windows whose series have one shape are worked on together.
+    """
+    wall, chips = nodes.wall_slots.octets, nodes.chip_slots.octets
+    whose = np.where(wall.length > 0, 1, nodes.chips)
+    octets = np.where(wall.length > 0, wall.length, chips.length)
+    shapes = np.stack([wall.length > 0, whose, octets, nodes.slot_ms], axis=1)
+    kinds, of_row = np.unique(shapes, axis=0, return_inverse=True)
+    for kind, (walled, count, length, slot_ms) in enumerate(kinds.tolist()):
+        if not count or not length:
+            continue
+        rows = np.flatnonzero(of_row == kind)
+        said = (wall if walled else chips).take(rows).all_held().columns(0, length)
+        each = said.view("<u2").reshape(len(rows), count, -1)
+        watts, known = each.sum(axis=1, dtype=np.float64), (each != MISSING_SLOT).all(axis=1)
+        if slot_ms < GRID_MS:
+            gridded = [_on_grid(*one, slot_ms) for one in zip(watts, known, strict=True)]
+            watts, known = (np.stack(column) for column in zip(*gridded, strict=True))
+            slot_ms = GRID_MS  # noqa: PLW2901 - the grid's
+        middle = nodes.start_ms[rows, None] + (np.arange(watts.shape[1]) + 0.5) * slot_ms
+        known &= (middle >= hour[0]) & (middle < hour[1])
+        for at, row in enumerate(rows.tolist()):
+            inside = known[at]
+            yield row, ((middle[at][inside] - hour[0]) / 1000, watts[at][inside])
 
 
 def _on_grid(

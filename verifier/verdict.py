@@ -12,8 +12,10 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
+import numpy as np
+
 from statements.kinds import Kind
-from tlog.merkle import leaf_hash, subtree_root
+from tlog.merkle import root_hash
 from verifier.accounts.interval import Term
 from verifier.accounts.obligations import Outcome
 from verifier.accounts.party import PartyAccount
@@ -40,7 +42,9 @@ from verifier.evidence.gather import Evidence
 from verifier.evidence.windows import PartyWindows, party_windows
 from verifier.instants import rfc3339
 from verifier.metering import meter_records, most_metered
+from verifier.mirror.prefix import build_levels
 from verifier.rhythm import Rhythm, find_rhythm
+from verifier.rows.digests import Digests
 from verifier.ruleset import Ruleset
 from verifier.workers import ALONE
 
@@ -321,8 +325,10 @@ def bodies_root(evidence: Evidence, windows: Iterable[PartyWindows]) -> bytes:
     rows |= {inventory.row for inventory in evidence.inventories}
     for read in windows:
         rows |= set(read.admitting_rows.tolist())
-    used = [row for row in sorted(rows) if records.kind[row] != int(Kind.TICK)]
-    return subtree_root([leaf_hash(records.text("body_digest", row)) for row in used])
+    used = np.array(sorted(rows), dtype=np.int64)
+    used = used[records.kind[used] != int(Kind.TICK)]
+    levels = build_levels(Digests(records.table["body_digest"][used].tobytes()).rows())
+    return root_hash(len(used), lambda level, index: levels[level][index])
 
 
 def _breaches(duties: Sequence[Duty], findings: Sequence[RuledFinding]) -> list[str]:

@@ -209,9 +209,13 @@ class Windows:
 
 def chip_rows(first: Int64, rows: Int64) -> Int64:
     """Return the chip rows of some node windows, one window after the other."""
-    count = first[rows + 1] - first[rows]
+    return runs(first[rows], first[rows + 1] - first[rows])
+
+
+def runs(start: Int64, count: Int64) -> Int64:
+    """Return so many numbers from each start on, one run after the other."""
     before = np.cumsum(count) - count
-    return np.repeat(first[rows] - before, count) + np.arange(int(count.sum()), dtype=np.int64)
+    return np.repeat(start - before, count) + np.arange(int(count.sum()), dtype=np.int64)
 
 
 def _counters(values: Sequence[int], chips: int, missing: int, what: str) -> Uint64:

@@ -40,8 +40,8 @@ def gaps(windows: Windows, rows: Int64, span: tuple[int, int]) -> list[Gap]:
     found: list[Gap] = []
     reached = span[0]
     before: int | None = None
-    for row in rows.tolist():
-        start, end = int(windows.nodes.start_ms[row]), int(windows.nodes.end_ms[row])
+    starts, ends = windows.nodes.start_ms[rows].tolist(), windows.nodes.end_ms[rows].tolist()
+    for row, start, end in zip(rows.tolist(), starts, ends, strict=True):
         if min(start, span[1]) > reached:
             found.append(Gap(reached, min(start, span[1]), before, row))
         reached = max(reached, end)

@@ -2,11 +2,20 @@
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from verifier.accounts.chips import ChipTable
-from verifier.accounts.columns import NO_COUNTER, Bools, Float64, Int64, Windows, chip_rows
+from verifier.accounts.columns import (
+    NO_COUNTER,
+    Bools,
+    Float64,
+    Int64,
+    Windows,
+    chip_rows,
+    runs,
+)
 from verifier.accounts.expected import ExpectedNode, without_overlaps
 from verifier.accounts.gaps import gap_flop, gaps
 from verifier.accounts.interval import Intervals, Term
@@ -86,56 +95,53 @@ class _Sums:
 
 def _sum_windows(bounded: Bounded, first: Int64, kept: Int64) -> _Sums:
     """Return the sums over a node's windows: of its chips, or what its wall allows them together."""
-    found = bounded.intervals
-    lower: list[list[float]] = [[], []]
-    estimate: list[list[float]] = [[], []]
-    upper: list[float] = []
-    bound: list[list[float]] = [[] for _ in Term]
-    for row in kept.tolist():
-        rows = slice(int(first[row]), int(first[row + 1]))
-        wall = float(bounded.wall_flop[row])
-        busy = ~found.idle[rows]
-        each = found.upper[rows]
-        by_chips = math.fsum(each)
-        if wall < by_chips:
-            bound[Term.ENERGY_FLOOR].append(wall)
-        else:
-            for term, flop in zip(found.binds[rows].tolist(), each.tolist(), strict=True):
-                bound[term].append(flop)
-        typical = float(bounded.wall_typical_flop[row])
-        blind = not bounded.activity[rows].any() and not bounded.counter[rows].any()
-        most = min(by_chips, wall)
-        upper.append(most)
-        for place, some in enumerate((np.ones_like(busy), busy)):
-            least = min(math.fsum(found.lower[rows][some]), most)
-            likely = math.fsum(found.estimate[rows][some])
-            if blind and not math.isnan(typical):
-                likely = typical
-            lower[place].append(least)
-            estimate[place].append(min(max(likely, least), most))
+    found, rows = bounded.intervals, chip_rows(first, kept)
+    chips = first[kept + 1] - first[kept]
+    window = np.repeat(np.arange(len(kept)), chips)
+    upper, wall = found.upper[rows], bounded.wall_flop[kept]
+    by_chips = _by_window(upper, chips)
+    most = np.minimum(by_chips, wall)
+    walled = wall < by_chips
+    typical = bounded.wall_typical_flop[kept]
+    told = (bounded.activity | bounded.counter)[rows]
+    blind = np.bincount(window, weights=told, minlength=len(kept)) == 0
+    lower: list[float] = []
+    estimate: list[float] = []
+    for some in (np.ones(len(rows), dtype=np.bool_), ~found.idle[rows]):
+        least = np.minimum(_by_window(np.where(some, found.lower[rows], 0.0), chips), most)
+        likely = _by_window(np.where(some, found.estimate[rows], 0.0), chips)
+        likely = np.where(blind & ~np.isnan(typical), typical, likely)
+        lower.append(math.fsum(least.tolist()))
+        estimate.append(math.fsum(np.minimum(np.maximum(likely, least), most).tolist()))
+    bound = [upper[(found.binds[rows] == term) & ~walled[window]].tolist() for term in Term]
+    bound[Term.ENERGY_FLOOR] += wall[walled].tolist()
     return _Sums(
-        lower=math.fsum(lower[0]),
-        estimate=math.fsum(estimate[0]),
-        upper=math.fsum(upper),
-        capable_lower=math.fsum(lower[1]),
-        capable_estimate=math.fsum(estimate[1]),
+        lower=lower[0],
+        estimate=estimate[0],
+        upper=math.fsum(most.tolist()),
+        capable_lower=lower[1],
+        capable_estimate=estimate[1],
         bound=tuple(math.fsum(part) for part in bound),
     )
+
+
+def _by_window(values: Float64, chips: Int64) -> Float64:
+    """Return the exact sum of each window's values, of which it has as many as chips."""
+    flat, edges = values.tolist(), [0, *np.cumsum(chips).tolist()]
+    return np.array([math.fsum(flat[at:end]) for at, end in pairwise(edges)], dtype=np.float64)
 
 
 def _counter_steps_back(windows: Windows, first: Int64, kept: Int64) -> Int64:
     """Return the windows at whose start a counter stood lower than at the end of the one before."""
     nodes, chips = windows.nodes, windows.chips
-    odd: list[int] = []
-    for before, after in zip(kept[:-1].tolist(), kept[1:].tolist(), strict=True):
-        if nodes.boot[before] != nodes.boot[after] or nodes.roster[before] != nodes.roster[after]:
-            continue
-        count = int(min(nodes.chips[before], nodes.chips[after]))
-        left = chips.energy_end_mj[first[before] : first[before] + count]
-        right = chips.energy_start_mj[first[after] : first[after] + count]
-        if ((left != NO_COUNTER) & (right != NO_COUNTER) & (right < left)).any():
-            odd.append(after)
-    return np.array(odd, dtype=np.int64)
+    before, after = kept[:-1], kept[1:]
+    same = (nodes.boot[before] == nodes.boot[after]) & (nodes.roster[before] == nodes.roster[after])
+    before, after = before[same], after[same]
+    count = np.minimum(nodes.chips[before], nodes.chips[after]).astype(np.int64)
+    left = chips.energy_end_mj[runs(first[before], count)]
+    right = chips.energy_start_mj[runs(first[after], count)]
+    back = (left != NO_COUNTER) & (right != NO_COUNTER) & (right < left)
+    return np.unique(np.repeat(after, count)[back])
 
 
 def _observations(
@@ -191,7 +197,7 @@ def account_node(
         for flop in gap_flop(windows, first, gap, node.models, table=table, trust=trust)
     ]
     seconds = bounded.intervals.seconds
-    for row in kept.tolist():
+    for row in kept[windows.nodes.chips[kept] < len(node.models)].tolist():
         # Chips that the window does not speak of ran as fast as they could.
         absent = node.models[int(windows.nodes.chips[row]) :]
         inside = min(int(windows.nodes.end_ms[row]), span[1]) - max(
@@ -222,10 +228,10 @@ def account_node(
         wall_floor_flop=math.fsum(floor[~np.isnan(floor)]),
         wall_s=math.fsum(wall_s),
         expected_chip_s=len(node.models) * (span[1] - span[0]) / 1000,
-        evidence_chip_s=math.fsum(time * bounded.seen[spoken]),
-        activity_chip_s=math.fsum(time[bounded.activity[spoken]]),
-        counter_chip_s=math.fsum(time[bounded.counter[spoken]]),
-        wall_chip_s=math.fsum(np.minimum(walled, seconds[spoken])),
+        evidence_chip_s=math.fsum((time * bounded.seen[spoken]).tolist()),
+        activity_chip_s=math.fsum(time[bounded.activity[spoken]].tolist()),
+        counter_chip_s=math.fsum(time[bounded.counter[spoken]].tolist()),
+        wall_chip_s=math.fsum(np.minimum(walled, seconds[spoken]).tolist()),
         missing_ms=sum(gap.end_ms - gap.start_ms for gap in open_time),
         observations=_observations(node, windows, bounded, first=first, kept=kept, refused=refused),
     )

@@ -1,13 +1,13 @@
 """Digests of 32 bytes that lie end to end."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import overload
 
 import numpy as np
 
 from verifier.rows.hashing import DIGEST_LENGTH
-from verifier.rows.rows import Octets
+from verifier.rows.rows import Octets, Rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -18,6 +18,10 @@ class Digests(Sequence[bytes]):
 
     def __len__(self) -> int:
         return len(self.data) // DIGEST_LENGTH
+
+    def __iter__(self) -> Iterator[bytes]:
+        data = self.data
+        return (data[at : at + DIGEST_LENGTH] for at in range(0, len(data), DIGEST_LENGTH))
 
     @overload
     def __getitem__(self, at: int) -> bytes: ...
@@ -30,6 +34,12 @@ class Digests(Sequence[bytes]):
         if not 0 <= first < len(self.data):
             raise IndexError(at)
         return self.data[first : first + DIGEST_LENGTH]
+
+    def rows(self) -> Rows[bytes]:
+        """Return the digests as rows."""
+        start = np.arange(0, len(self.data), DIGEST_LENGTH)
+        length = np.full(len(start), DIGEST_LENGTH, dtype=np.int64)
+        return Rows((self.data,), np.zeros(len(start), np.int64), start, length)
 
     @property
     def octets(self) -> Octets:

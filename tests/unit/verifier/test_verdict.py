@@ -23,13 +23,16 @@ from tests.unit.verifier.logbook import (
     play,
 )
 from tlog.checkpoint import Checkpoint, sign_checkpoint
+from tlog.merkle import leaf_hash, subtree_root
 from verifier.accounts.obligations import Outcome
 from verifier.agreement.model import Stage
+from verifier.agreement.parse import parse_agreement
 from verifier.checks.interface import Severity
 from verifier.cli import verdict_message
+from verifier.evidence.windows import party_windows
 from verifier.report.document import encode_document, to_document
 from verifier.ruleset import Ruleset, read_ruleset
-from verifier.verdict import AuditError, Conclusion
+from verifier.verdict import AuditError, Conclusion, bodies_root
 
 C = Conclusion
 
@@ -395,6 +398,20 @@ def test_a_verdict_says_what_it_rests_on(pause: Pause, ruleset: Ruleset) -> None
         assert party.telemetry == ("simulated",)
         assert [line for line in party.cannot_see if line.endswith("not detectable here")]
         assert any("counters are true" in line for line in party.cannot_see)
+
+
+def test_the_bodies_root_is_the_tree_over_the_digests_of_all_that_was_used(
+    pause: Pause, ruleset: Ruleset
+) -> None:
+    evidence = pause.book.evidence()
+    agreement = parse_agreement(pause.book.text.encode())
+    read = party_windows(agreement, evidence, agreement.parties[1], pause.in_force, ruleset.table)
+    records = evidence.records
+    rows = {one.index for one in evidence.said} | set(read.admitting_rows.tolist())
+    rows |= {one.row for one in evidence.openings} | {one.row for one in evidence.inventories}
+    used = [row for row in sorted(rows) if records.kind[row] != int(Kind.TICK)]
+    wanted = subtree_root([leaf_hash(records.text("body_digest", row)) for row in used])
+    assert bodies_root(evidence, [read]) == wanted
 
 
 def test_the_bodies_root_changes_with_any_body_that_was_used(
