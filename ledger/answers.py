@@ -4,7 +4,7 @@ A test holds these bytes to protobuf's own.
 """
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 
 from ledger.refusal import Refusal
@@ -23,7 +23,11 @@ def encode_response(outcomes: Sequence[Outcome]) -> bytes:
         if isinstance(one, Refusal):
             parts.append(_refused(one))
         else:
-            place = _varint(one.index)
+            place = (
+                _LOW[one.index & 0x7F] + _high(one.index >> 7)
+                if one.index > 0x7F
+                else _varint(one.index)
+            )
             held = _HELD if one.body_held else b""
             parts += (_head(len(place), len(held)), place, _RECORD_HEAD, one.record, held)
     return b"".join(parts)
@@ -44,6 +48,12 @@ def _head(place: int, held: int) -> bytes:
     return b"".join((_RESULT, _varint(result), _RECEIPT, _varint(receipt), _INDEX))
 
 
+@lru_cache(4)
+def _high(value: int) -> bytes:
+    """Return how an index ends of which this is all but the lowest group: one for 128 indices."""
+    return _varint(value)
+
+
 def _varint(value: int) -> bytes:
     """Return a number in base 128, least significant group first."""
     groups = bytearray()
@@ -54,4 +64,6 @@ def _varint(value: int) -> bytes:
     return bytes(groups)
 
 
+_LOW: Final = tuple(bytes((0x80 | low,)) for low in range(0x80))
+"""How an index begins that has more than one group."""
 _RECORD_HEAD: Final = _RECORD + _varint(RECORD_LENGTH)

@@ -68,11 +68,15 @@ Outcome = Logged | Refusal
 
 @dataclass(slots=True)
 class _Group:
-    """What a group adds, at what time; ``undo`` takes it out of memory again. ``old`` are leaves logged before."""
+    """What a group adds, at what time; ``undo`` takes it out of memory again.
+
+    ``batches`` are what it is made of; ``old`` are leaves logged before, whose places some of that claims again.
+    """
 
     first: int
     time: bytes
-    old: Mapping[int, Leaf]
+    batches: Sequence[Sequence[Screened | Refusal]] = ()
+    old: dict[int, Leaf] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
     undo: list[Undo] = field(default_factory=list)
 
@@ -202,14 +206,14 @@ class Sequencer:
         if self._doubtful:
             self.catch_up()
         now_ms = self.now_ms()
-        old = self._logged_before(one for batch in batches for one in batch)
-        group = _Group(self.size, encode_time(now_ms), old)
-        answers = [self._admit(batch, group) for batch in batches]
+        group = _Group(self.size, encode_time(now_ms), batches)
+        try:
+            outcomes = [self._admit(batch, group) for batch in batches]
+        except JournalError:  # what was logged before could not be read
+            self._take_back(group)
+            raise
         self._commit(group, now_ms)
-        return [
-            [one if isinstance(one, Refusal) else _receipt(one, group) for one in batch]
-            for batch in answers
-        ]
+        return outcomes
 
     def say(
         self, key: SigningKey, message: Message, *, draw: Draw, seen: Seen | None = None
@@ -225,47 +229,52 @@ class Sequencer:
             else Author(key, key.key_id, head.epoch, head.sequence + 1, head.statement_id)
         )
         said, _ = author.say(message, now_ms, now_ms, salt=draw(SALT_LENGTH), seen=seen)
-        group = _Group(self.size, encode_time(now_ms), {})
+        group = _Group(self.size, encode_time(now_ms))
         held = self._stage(Screened(said, said.id), group)
         self._commit(group, now_ms)
-        return _receipt(held, group)
+        return self._receipt(held, group)
 
-    def _admit(self, batch: Sequence[Screened | Refusal], group: _Group) -> list[int | Refusal]:
-        answers: list[int | Refusal] = []
+    def _admit(self, batch: Sequence[Screened | Refusal], group: _Group) -> list[Outcome]:
+        """Return what becomes of each statement, once the group is durable."""
+        outcomes: list[Outcome] = []
         before: int | None = None
         for one in batch:
-            if isinstance(one, Refusal):
-                answer: int | Refusal = one
-            else:
-                index = self._go_on(one, group)
-                answer = self._admit_one(one, group, before) if index is None else index
+            outcome = one if isinstance(one, Refusal) else self._go_on(one, group)
+            if outcome is None:
+                assert isinstance(one, Screened)  # noqa: S101 - for the type checker
+                found = self._admit_one(one, group, before)
+                outcome = found if isinstance(found, Refusal) else self._receipt(found, group)
             before = None
-            if isinstance(answer, int) and answer < group.first:
-                before = answer
-            answers.append(answer)
-        return answers
+            if isinstance(outcome, Logged) and outcome.index < group.first:
+                before = outcome.index
+            outcomes.append(outcome)
+        return outcomes
 
-    def _go_on(self, one: Screened, group: _Group) -> int | None:
+    def _go_on(self, one: Screened, group: _Group) -> Logged | None:
         """Log a statement that does nothing but go on in its epoch, as nearly all do; ``None`` leaves it to the rules.
 
         Kind, author, key and epoch are those of one before it that the rules let pass; so what is left of them is
         whether it is the next, after the right one, by a key that still lives.
         """
-        header = one.statement.header
+        statement = one.statement
+        header = statement.header
         chain = self._chains.going(header)
         if (
             chain is None
             or header[PREVIOUS] != chain.head
             or int.from_bytes(header[SEQUENCE], "little") != len(chain.indices)
             or not self.keyring.is_live(chain.key_id)
-            or self._over_quota(header[AUTHOR], one.statement)
+            or self._over_quota(header[AUTHOR], statement)
         ):
             return None
-        index = self._enter(one.statement, group)
+        record = join_record(header, statement.signature, group.time)
+        stored = statement.stored or None
+        index = group.first + len(group.entries)
+        group.entries.append((record, stored))
         group.undo.append(partial(chain.back, chain.head))
         chain.indices.append(index)
         chain.head = one.id
-        return index
+        return Logged(index, record, stored is not None)
 
     def _over_quota(
         self, author: bytes, statement: Statement, kind: Kind | None = None
@@ -283,7 +292,9 @@ class Sequencer:
             return verdict
         chain = self._chains.epoch(one.header.author, one.header.epoch)
         for place in (verdict, None if chain is None else chain.proof):
-            if place is not None and _leaf(place, group)[0][_HEADER_AT] == one.statement.header:
+            if place is None:
+                continue
+            if self._leaf(place, group)[0][_HEADER_AT] == one.statement.header:
                 return place
         if self.keyring.is_live(one.header.key_id) and proves(one, verdict, before, self._chains):
             return self._stage_proof(one, group)
@@ -321,19 +332,32 @@ class Sequencer:
             self._journal.append(group.first, group.entries)
         except JournalError:
             self._doubtful = True
-            for step in reversed(group.undo):
-                step()
+            self._take_back(group)
             raise
         self.size = group.first + len(group.entries)
         self._newest_ms = now_ms
 
+    @staticmethod
+    def _take_back(group: _Group) -> None:
+        for step in reversed(group.undo):
+            step()
+
+    def _leaf(self, index: int, group: _Group) -> Leaf:
+        """Return the leaf at an index: of the group, or logged before, of which all that it claims are read at once."""
+        if index >= group.first:
+            record, stored = group.entries[index - group.first]
+            return record, stored is not None
+        if index not in group.old:
+            group.old |= self._logged_before(one for batch in group.batches for one in batch)
+        return group.old[index]
+
+    def _receipt(self, index: int, group: _Group) -> Logged:
+        return Logged(index, *self._leaf(index, group), index >= group.first)
+
     def _logged_before(self, statements: Iterable[Screened | Refusal]) -> dict[int, Leaf]:
         """Return the leaves that hold places which statements claim again."""
-        claimed = sorted(
-            self._chains.claimed(
-                one.statement.header for one in statements if isinstance(one, Screened)
-            )
-        )
+        headers = (one.statement.header for one in statements if isinstance(one, Screened))
+        claimed = sorted(at for at in self._chains.claimed(headers) if at < self.size)
         found: dict[int, Leaf] = {}
         while claimed:
             start = claimed[0]
@@ -349,15 +373,3 @@ class Sequencer:
                 )
             del claimed[:beyond]
         return found
-
-
-def _leaf(index: int, group: _Group) -> Leaf:
-    if index < group.first:
-        return group.old[index]
-    record, stored = group.entries[index - group.first]
-    return record, stored is not None
-
-
-def _receipt(held: int, group: _Group) -> Logged:
-    record, body_held = _leaf(held, group)
-    return Logged(held, record, body_held, held >= group.first)

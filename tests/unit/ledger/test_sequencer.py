@@ -65,6 +65,21 @@ def test_what_is_acknowledged_is_in_the_journal_at_its_index(cast: Cast, log: Lo
         assert decode_record(record).logged_at_ms == T0
 
 
+def test_a_group_leaves_nothing_when_what_it_claims_again_cannot_be_read(
+    cast: Cast, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening, first, second, third = cast.party.open(), *cast.party.summaries(3)
+    log.party(opening, first)
+    with monkeypatch.context() as broken:
+        broken.setattr(log.journal, "leaves", lambda start, end: iter(()))
+        with pytest.raises(JournalError):
+            log.party(second, first, third)
+    assert len(log.headers()) == 2
+    outcomes = log.party(second, first, third)
+    assert [one.index for one in outcomes if isinstance(one, Logged)] == [2, 1, 3]
+    assert len(log.headers()) == 4
+
+
 def test_a_statement_sent_again_gets_the_receipt_first_given(cast: Cast, log: Log) -> None:
     said = [cast.party.open(), *cast.party.summaries(2)]
     first = log.party(*said)
