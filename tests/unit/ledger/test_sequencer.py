@@ -283,7 +283,7 @@ def test_in_any_order_with_any_failures_each_statement_is_logged_once_where_ackn
 class ByTheRules(Sequencer):
     """A sequencer without the short way: every statement is judged by every rule."""
 
-    def _go_on(self, one: Screened, group: _Group) -> int | None:
+    def _go_on(self, one: Screened, group: _Group) -> Logged | None:
         return None
 
 
