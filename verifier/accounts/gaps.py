@@ -6,7 +6,8 @@ other chips stand in the rows, the counter says nothing, and before the first or
 there is none.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from verifier.accounts.chips import Chip, ChipTable
@@ -79,26 +80,49 @@ def _energy_allowed(
     return dynamic / figures.e_min_j_per_flop + figures.peak_flop_per_s * open_s
 
 
-def gap_flop(
-    windows: Windows,
-    first: Int64,
-    gap: Gap,
-    models: Sequence[int],
-    *,
-    table: ChipTable,
-    trust: Trust,
-) -> list[float]:
-    """Return the operations that a gap may hide, a value a chip.
+class Unspoken:
+    """The chips of a node that nobody speaks of, counted by model: a node may owe thousands, and say little.
 
-    ``first`` is :meth:`Windows.first_chip_rows`; ``models`` the chip table's rows of the
-    node's chips. Counters count only where ``trust`` lets them.
+    ``models`` are the chip table's rows of the node's chips.
     """
+
+    def __init__(self, models: Sequence[int], table: ChipTable) -> None:
+        self.models = models
+        self.table = table
+        self._counts: dict[int, Mapping[int, int]] = {}
+
+    def most(self, from_chip: int, span_ms: int) -> list[float]:
+        """Return numbers whose exact sum is what the chips from a row on can have executed in ``span_ms``."""
+        if from_chip not in self._counts:
+            self._counts[from_chip] = Counter(self.models[from_chip:])
+        return [
+            term
+            for model, count in self._counts[from_chip].items()
+            for term in times(count, self.table.chips[model].peak_flop_per_s * span_ms / 1000)
+        ]
+
+
+def times(count: int, value: float) -> list[float]:
+    """Return numbers whose exact sum is ``count`` times a number: one for each bit, none of which is rounded."""
+    return [value * (1 << bit) for bit in range(count.bit_length()) if count >> bit & 1]
+
+
+def gap_flop(
+    windows: Windows, first: Int64, gap: Gap, unspoken: Unspoken, trust: Trust
+) -> list[float]:
+    """Return numbers whose exact sum is what a gap may hide.
+
+    ``first`` is what :func:`first_chip_rows` returns. Counters count only where ``trust`` lets them, chip by chip: of
+    the others there may be very many.
+    """
+    counted = 0
+    if trust is Trust.COUNTERS and gap.before is not None and gap.after is not None:
+        beside = windows.nodes.chips[[gap.before, gap.after]].min()
+        counted = min(int(beside), len(unspoken.models))
     hidden: list[float] = []
-    for chip, model in enumerate(models):
-        figures = table.chips[model]
+    for chip, model in enumerate(unspoken.models[:counted]):
+        figures = unspoken.table.chips[model]
         flop = figures.peak_flop_per_s * gap.seconds
-        if trust is Trust.COUNTERS:
-            allowed = _energy_allowed(windows, first, gap, chip, figures)
-            flop = flop if allowed is None else min(flop, allowed)
-        hidden.append(flop)
-    return hidden
+        allowed = _energy_allowed(windows, first, gap, chip, figures)
+        hidden.append(flop if allowed is None else min(flop, allowed))
+    return hidden + unspoken.most(counted, gap.end_ms - gap.start_ms)

@@ -17,7 +17,7 @@ from verifier.accounts.columns import (
     runs,
 )
 from verifier.accounts.expected import ExpectedNode, without_overlaps
-from verifier.accounts.gaps import gap_flop, gaps
+from verifier.accounts.gaps import Unspoken, gap_flop, gaps
 from verifier.accounts.interval import Intervals, Term
 from verifier.accounts.observations import Impossible, Observation, observe
 from verifier.agreement.model import Trust
@@ -191,19 +191,15 @@ def account_node(
     sums = _sum_windows(bounded, first, kept)
     span = node.span(period)
     open_time = gaps(windows, ordered, span)
-    hidden = [
-        flop
-        for gap in open_time
-        for flop in gap_flop(windows, first, gap, node.models, table=table, trust=trust)
-    ]
+    unspoken = Unspoken(node.models, table)
+    hidden = [flop for gap in open_time for flop in gap_flop(windows, first, gap, unspoken, trust)]
     seconds = bounded.intervals.seconds
     for row in kept[windows.nodes.chips[kept] < len(node.models)].tolist():
         # Chips that the window does not speak of ran as fast as they could.
-        absent = node.models[int(windows.nodes.chips[row]) :]
         inside = min(int(windows.nodes.end_ms[row]), span[1]) - max(
             int(windows.nodes.start_ms[row]), span[0]
         )
-        hidden += [table.chips[m].peak_flop_per_s * max(0, inside) / 1000 for m in absent]
+        hidden += unspoken.most(int(windows.nodes.chips[row]), max(0, inside))
     spoken = chip_rows(first, kept)
     spoken = spoken[windows.chips.chip[spoken] < len(node.models)]
     time = _inside(windows, spoken, span)

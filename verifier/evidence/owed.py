@@ -5,6 +5,7 @@ and appears in none of the party's, may run anywhere. Each is a node of its own 
 """
 
 import math
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -25,6 +26,9 @@ _ROUNDING: Final = 1e-6
 
 Span = tuple[int, int | None]
 """From an instant to another, Unix ms; ``None``: without an end."""
+_Change = tuple[int, int, int]
+"""When, the model of chips that go or come back, and how many; or places that a node lacks."""
+_PLACE: Final = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,23 +75,35 @@ def departed(
         for before, after in pairwise(one)
     ):
         return
-    changes: list[
-        tuple[int, int, int]
-    ] = []  # when, the model of a chip that goes or comes back (-1: a place), +1 or -1
+    changes: list[_Change] = []
+    best = _most_capable(rosters, table)
     for uuid, shown in _shown(of_node.values()).items():
-        model = max(
-            (roster.models[uuid] for roster in rosters if uuid in roster.models),
-            key=lambda one: (table.chips[one].peak_flop_per_s, -one),
-        )
         for start, end in _complement(shown):
-            changes += [(start, model, 1)] if end is None else [(start, model, 1), (end, model, -1)]
+            changes.append((start, best[uuid], 1))
+            if end is not None:
+                changes.append((end, best[uuid], -1))
     for node, listed in of_node.items():
         lacking = 0
         for roster in listed:
             lacks = max(0, enrolled[node] - len(roster.models))
-            changes.append((roster.from_ms, -1, lacks - lacking))
+            changes.append((roster.from_ms, _PLACE, lacks - lacking))
             lacking = lacks
     yield from _sweep(changes, table)
+
+
+def _most_capable(rosters: Sequence[Roster], table: ChipTable) -> dict[str, int]:
+    """Return the most capable model that each chip was ever shown as."""
+    best: dict[str, int] = {}
+    for roster in rosters:
+        for uuid, model in roster.models.items():
+            known = best.get(uuid)
+            if known is None or _capacity(model, table) > _capacity(known, table):
+                best[uuid] = model
+    return best
+
+
+def _capacity(model: int, table: ChipTable) -> tuple[float, int]:
+    return table.chips[model].peak_flop_per_s, -model
 
 
 def _shown(of_node: Iterable[Sequence[Roster]]) -> dict[str, list[Span]]:
@@ -114,24 +130,47 @@ def _complement(shown: list[Span]) -> Iterator[Span]:
         yield reached, None
 
 
-def _sweep(
-    changes: list[tuple[int, int, int]], table: ChipTable
-) -> Iterator[tuple[tuple[int, ...], Span]]:
-    gone: list[int] = []
+def _sweep(changes: list[_Change], table: ChipTable) -> Iterator[tuple[tuple[int, ...], Span]]:
+    """Yield chips with the time for which they are owed: each change begins or ends no more than it is of.
+
+    Of those that are gone, as many as nodes lack are owed there already: the least capable ones.
+    """
+    gone: Counter[int] = Counter()
     lacking = 0
-    instants = [(at, list(group)) for at, group in groupby(sorted(changes), itemgetter(0))]
-    for (at, found), after in zip(instants, [*(at for at, _ in instants[1:]), None], strict=True):
+    open_since: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for at, found in groupby(sorted(changes), itemgetter(0)):
         for _, model, step in found:
-            if model < 0:
+            if model == _PLACE:
                 lacking += step
-            elif step > 0:
-                gone.append(model)
             else:
-                gone.remove(model)
-        most = sorted(gone, key=lambda model: (-table.chips[model].peak_flop_per_s, model))
-        models = tuple(most[: max(0, len(gone) - lacking)])
-        if models:
-            yield models, (at, after)
+                gone[model] += step
+        excused = lacking
+        for model in sorted(gone, key=lambda one: _capacity(one, table)):
+            owed = gone[model] - min(gone[model], excused)
+            excused -= gone[model] - owed
+            for start, count in _settle(open_since[model], owed, at):
+                yield (model,) * count, (start, at)
+    for model, spans in open_since.items():
+        for start, count in spans:
+            yield (model,) * count, (start, None)
+
+
+def _settle(spans: list[tuple[int, int]], owed: int, at: int) -> Iterator[tuple[int, int]]:
+    """Bring the number of a model's chips that are owed to ``owed``; yield those that end now: since when, how many.
+
+    ``spans`` are those that are owed so far, each since when and how many, which changes.
+    """
+    short = owed - sum(count for _, count in spans)
+    if short > 0:
+        spans.append((at, short))
+    while short < 0:
+        start, count = spans.pop()
+        ended = min(count, -short)
+        if count > ended:
+            spans.append((start, count - ended))
+        if start < at:
+            yield start, ended
+        short += ended
 
 
 def expected_of(
