@@ -146,6 +146,32 @@ def verify_intersection(policy: Policy, faulty: Collection[str], most_faulty: in
                     )
 
 
+def verify_time(policy: Policy, faulty: Collection[str], most_faulty: int) -> None:
+    """Refuse a policy in which a quorum's median time can be a liar's.
+
+    ``faulty`` and ``most_faulty`` are as in :func:`verify_intersection`. Of an even number the median is the lower of
+    the two middle ones: as many liars as honest ones say what they like of the past. Raises :class:`PolicyError` that
+    names such a quorum.
+    """
+    if len(policy.voters()) > _MOST_SEARCHED:
+        raise PolicyError(
+            "TOO_MANY_WITNESSES",
+            f"quorums are looked for among at most {_MOST_SEARCHED} witnesses",
+        )
+    own = [name for name in policy.voters() if name in faulty]
+    others = [name for name in policy.voters() if name not in faulty]
+    for liars in itertools.combinations(others, min(most_faulty, len(others))):
+        lying = [*own, *liars]
+        honest = [name for name in others if name not in liars]
+        for few in itertools.combinations(honest, min(len(lying), len(honest))):
+            if lying and policy.is_met([*lying, *few]):
+                raise PolicyError(
+                    "TIME_OF_LIARS",
+                    f"{', '.join(sorted([*lying, *few]))} are a quorum, and its median time is what {', '.join(lying)} "
+                    f"say: {most_faulty} may lie, and a log's own witnesses count for nothing",
+                )
+
+
 _MOST_SEARCHED: Final = 16
 
 

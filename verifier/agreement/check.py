@@ -7,7 +7,7 @@ from enum import Enum
 from statements.pins import Role
 from tlog.errors import NoteError, PolicyError
 from tlog.note import Verifier
-from tlog.policy import verify_intersection
+from tlog.policy import verify_intersection, verify_time
 from verifier.accounts.chips import Chip, ChipTable
 from verifier.agreement.conditions import compile_condition
 from verifier.agreement.membership import Standing, greatest_fixed_point
@@ -159,6 +159,10 @@ def _witnessed(agreement: Agreement) -> Iterator[Remark]:
         verify_intersection(policy, agreement.ledger_witnesses, agreement.witness_fault_bound)
     except PolicyError as error:
         yield Remark(Level.ERROR, error.reason, "witnesses.policy", str(error))
+    try:
+        verify_time(policy, agreement.ledger_witnesses, agreement.witness_fault_bound)
+    except PolicyError as error:
+        yield Remark(Level.WARNING, error.reason, "witnesses.policy", str(error))
     for witness in policy.witnesses:
         if witness.url is None:
             yield Remark(

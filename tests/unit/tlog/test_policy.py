@@ -7,7 +7,7 @@ from tlog.checkpoint import Checkpoint
 from tlog.cosignature import CosigningKey
 from tlog.errors import NoteError, PolicyError
 from tlog.note import Note, Signer
-from tlog.policy import parse_policy, verify_intersection, verify_quorum
+from tlog.policy import Quorum, parse_policy, verify_intersection, verify_quorum, verify_time
 
 LOG = Signer("log.example/one", Ed25519PrivateKey.from_private_bytes(b"l" * 32))
 NAMES = ["X1", "X2", "X3", "Y1", "Y2", "Y3"]
@@ -167,6 +167,32 @@ def test_the_search_agrees_with_the_rule_for_thresholds(
     else:
         with pytest.raises(PolicyError):
             verify_intersection(parse_policy(text), own, most_faulty)
+
+
+@given(
+    threshold=st.integers(1, 6),
+    most_faulty=st.integers(0, 3),
+    own=st.sets(st.sampled_from(NAMES), max_size=2),
+)
+def test_no_quorum_has_a_liars_word_for_its_time_where_it_is_more_than_twice_the_liars(
+    threshold: int, most_faulty: int, own: set[str]
+) -> None:
+    lines = [f"witness {name} {KEYS[name].vkey}" for name in NAMES]
+    text = "\n".join([*lines, f"group Q {threshold} {' '.join(NAMES)}", "quorum Q"])
+    liars = most_faulty + len(own)
+    if liars == 0 or threshold > 2 * liars:
+        verify_time(parse_policy(text), own, most_faulty)
+    else:
+        with pytest.raises(PolicyError) as caught:
+            verify_time(parse_policy(text), own, most_faulty)
+        assert caught.value.reason == "TIME_OF_LIARS"
+
+
+def test_the_median_of_two_is_what_the_one_that_lies_about_the_past_says() -> None:
+    policy = parse_policy(three("group Q all X1 X2").replace("witness X3", "# witness X3"))
+    with pytest.raises(PolicyError, match="median time is what X1"):
+        verify_time(policy, [], 1)
+    assert Quorum({"X1": 100, "X2": 4_000}).time_ms == 100_000
 
 
 def test_no_quorum_at_all_is_refused_where_one_is_wanted() -> None:

@@ -142,7 +142,13 @@ def witnessed(text: str, quorum: str, extra: str = "") -> str:
 
 def test_a_quorum_of_honest_overlap_is_accepted(text: str, chips: ChipTable) -> None:
     found = remarks(witnessed(text, "all"), chips)
-    assert not {"QUORUM_NONE", "QUORUMS_APART"} & set(found)
+    assert not {"QUORUM_NONE", "QUORUMS_APART", "TIME_OF_LIARS"} & set(found)
+
+
+def test_a_quorum_whose_time_may_be_a_liars_is_pointed_out(text: str, chips: ChipTable) -> None:
+    found = remarks(witnessed(text, "all", "fault_bound = 2"), chips)
+    assert "QUORUMS_APART" not in found
+    assert found["TIME_OF_LIARS"].level is Level.WARNING
 
 
 @pytest.mark.parametrize(
