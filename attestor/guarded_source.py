@@ -44,10 +44,10 @@ class GuardedSource:
         """Return what is due up to ``now_ms`` and is a reading, and a line for each thing that failed."""
         if self._source is None and not self._permanent:
             self._ask(self._open)
-        source, description = self._source, self.description
-        if source is None or description is None:
+        source = self._source
+        if source is None:
             return Batch((), (self._fault,))
-        batch = self._ask(lambda: checked(source.read(now_ms), len(description.chips)))
+        batch = self._ask(lambda: self._read(source, now_ms))
         return Batch((), (self._fault,)) if batch is None else batch
 
     def close(self) -> None:
@@ -60,6 +60,13 @@ class GuardedSource:
         source = self._opener()
         verify_description(source.description)
         self._source, self.description = source, source.description
+
+    def _read(self, source: Source, now_ms: int) -> Batch:
+        batch = source.read(now_ms)
+        if source.description is not self.description:  # other chips answer than before
+            verify_description(source.description)
+            self.description = source.description
+        return checked(batch, len(source.description.chips))
 
     def _ask(self, call: Callable[[], _T]) -> _T | None:
         try:

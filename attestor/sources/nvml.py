@@ -3,16 +3,17 @@
 ``[source]``: ``kind = "nvml"``, ``period`` (between two readings of a chip, default "100 ms").
 
 At start each channel is tried on each chip, the newest way of asking first; what a chip does not offer is not asked for
-again. A chip that is lost stays lost until the agent is started again; when nothing at all can be read, as while the
-driver is replaced, the library is opened anew. NVML's averages lag (power is a one-second mean on most chips, sampled
-for a quarter of the time on some), so that the energy counter is what accounts rest on. Reference:
+again. While a chip is lost, or did not answer when it was asked first, the library is opened anew every five minutes,
+so that one that was reset is read again; so it is when nothing at all can be read, as while the driver is replaced. A
+chip that was there keeps its row. NVML's averages lag (power is a one-second mean on most chips, sampled for a quarter
+of the time on some), so that the energy counter is what accounts rest on. Reference:
 https://docs.nvidia.com/deploy/nvml-api/
 """
 
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -33,6 +34,8 @@ from attestor.sources.registry import Opener
 REPLAYS: Final = False
 
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+AGAIN_MS: Final = 300_000
+"""While a chip is missing the driver is asked for it so often: that takes a moment, in which no other is read."""
 SLOW_MS: Final = 1_000
 """Temperature, memory and processes change slowly and cost more to ask for: once a second."""
 
@@ -147,7 +150,15 @@ class NvmlSource:
     """Every chip that the driver shows, read once each time ``read`` is called."""
 
     def __init__(self, *, period_ms: int, boot_id_path: Path = BOOT_ID) -> None:
-        boot_id = _read_boot_id(boot_id_path)
+        self._boot_id = _read_boot_id(boot_id_path)
+        self._period_ms = period_ms
+        self._again_ms: int | None = None
+        self._chips: list[_Chip] = []
+        self.skipped: list[str] = []
+        self._opened = ExitStack()
+        self.description = self._open()
+
+    def _open(self) -> SourceDescription:
         with ExitStack() as opened:
             try:
                 pynvml.nvmlInit()
@@ -155,13 +166,37 @@ class NvmlSource:
                 count: int = pynvml.nvmlDeviceGetCount()
             except pynvml.NVMLError as error:
                 raise self._cannot_open(error) from error
-            self._probe_all(count, boot_id, period_ms)
+            found = self._probe_all(count)
             self._opened = opened.pop_all()
+        return found
 
-    def _probe_all(self, count: int, boot_id: bytes, period_ms: int) -> None:
+    def _open_anew(self, now_ms: int) -> None:
+        """Ask for all chips again while some are missing, every :data:`AGAIN_MS`; raises SourceError."""
+        if not self.skipped and not any(chip.lost for chip in self._chips):
+            self._again_ms = None
+            return
+        if self._again_ms is None or now_ms < self._again_ms - AGAIN_MS:
+            self._again_ms = now_ms + AGAIN_MS
+        if now_ms < self._again_ms:
+            return
+        self._again_ms = now_ms + AGAIN_MS
+        before = list(zip(self._chips, self.description.chips, strict=True))
+        self._opened.close()
+        found = self._open()
+        fresh = {
+            chip.uuid: (chip, told) for chip, told in zip(self._chips, found.chips, strict=True)
+        }
+        merged = [fresh.pop(chip.uuid, (replace(chip, lost=True), told)) for chip, told in before]
+        merged += fresh.values()
+        self._chips = [replace(chip, row=row) for row, (chip, _) in enumerate(merged)]
+        found = replace(found, chips=tuple(told for _, told in merged))
+        if found != self.description:
+            self.description = found
+
+    def _probe_all(self, count: int) -> SourceDescription:
         chips: list[_Chip] = []
         descriptions: list[ChipDescription] = []
-        self.skipped: list[str] = []
+        self.skipped = []
         for index in range(count):
             try:
                 chip, description = self._probe(index, len(chips))
@@ -171,14 +206,14 @@ class NvmlSource:
             chips.append(chip)
             descriptions.append(description)
         self._chips = chips
-        self.description = SourceDescription(
+        return SourceDescription(
             telemetry=Telemetry.LIVE,
             chips=tuple(descriptions),
             node_channels=frozenset(),
             driver=_offered(pynvml.nvmlSystemGetDriverVersion),
-            boot_id=boot_id,
-            sample_ms=period_ms,
-            poll_ms=period_ms,
+            boot_id=self._boot_id,
+            sample_ms=self._period_ms,
+            poll_ms=self._period_ms,
         )
 
     @staticmethod
@@ -223,6 +258,7 @@ class NvmlSource:
 
         Raises SourceError when nothing could be read for faults alone.
         """
+        self._open_anew(now_ms)
         failed = list(self.skipped)
         readings: list[Reading] = []
         for chip in self._chips:

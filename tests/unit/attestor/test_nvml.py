@@ -260,6 +260,24 @@ def test_a_driver_that_is_replaced_under_the_agent_is_opened_anew(probe: Probe) 
     assert after == [2, [], 1]
 
 
+def test_a_chip_that_was_lost_is_read_again_once_it_was_reset(probe: Probe) -> None:
+    lost = f"*:{LOST}:1"
+    steps = ([0, ""], [1_000, lost], [302_000, lost], [400_000, ""], [603_000, ""])
+    well, gone, asked, waiting, back = probe(*steps, script=REPLACED)
+    assert well == [2, [], 1]
+    for one in (gone, asked, waiting):
+        assert one[0] == 1, "the other is read all the while"
+        assert any("GPU-1 is lost" in line for line in one[1])
+    assert back == [2, [], 1]
+
+
+def test_a_chip_that_did_not_answer_at_first_is_read_once_it_does(probe: Probe) -> None:
+    steps = ([0, f"*:{LOST}:0"], [1_000, ""], [301_000, ""], [302_000, ""])
+    first, second, again, after = probe(*steps, script=REPLACED)
+    assert (first[0], second[0]) == (1, 1)
+    assert again == after == [2, [], 1]
+
+
 def test_a_driver_that_hangs_costs_its_own_readings_and_none_once_it_comes_back(
     probe: Probe,
 ) -> None:
