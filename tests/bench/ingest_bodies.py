@@ -9,7 +9,7 @@ from typing import Final
 from tests.bench import ingest
 from tests.bench.figure import Figure
 
-WINDOWS_A_ROUND: Final = 6
+WINDOWS_A_ROUND: Final = 18
 
 
 def measure() -> Figure:

@@ -69,16 +69,21 @@ class LogServer:
 
     def published(self, size: int) -> LogPrefix:
         """Return the log from its static files, every byte verified, once so many records are under a checkpoint."""
+        self.await_published(size)
+        return fetch_prefix(FolderSource(self.folder), self.trust)
+
+    def await_published(self, size: int) -> None:
+        """Wait until so many records are under a checkpoint."""
         deadline = time.monotonic() + _PUBLISHED_WITHIN_S
         source = FolderSource(self.folder)
         while True:
             note = source.read("checkpoint", NOTE_LIMIT) or b""
             found = parse_checkpoint(parse_note(note)).size
             if found >= size:
-                return fetch_prefix(source, self.trust)
+                return
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{found} records were published, {size} acknowledged")
-            time.sleep(0.1)
+            time.sleep(0.05)
 
 
 @contextmanager
