@@ -4,6 +4,7 @@ What they say to each other is JSON: whether witnesses shall cosign even what di
 the error that kept it from being more.
 """
 
+import asyncio
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,7 @@ class Publishing:
         self._nursery = nursery
         self._arguments = [str(folder), *([] if tls is None else [str(tls)])]
         self._child: Child | None = None
+        self._starting = asyncio.Lock()
         self.published: Published | None = None
 
     async def start(self) -> None:
@@ -57,11 +59,15 @@ class Publishing:
 
         Raises :class:`ProcessError` when the process died over it: the next call starts another.
         """
-        if self._child is None or self._child.is_dead:
-            await self.close()
-            await self.start()
-        assert self._child is not None  # noqa: S101 - it was started
-        self._take(await self._child.ask(encode_question(anew)))
+        async with (
+            self._starting
+        ):  # beat and tick ask at once: a second process would wait for the first
+            if self._child is None or self._child.is_dead:
+                await self.close()
+                await self.start()
+            child = self._child
+        assert child is not None  # noqa: S101 - it was started
+        self._take(await child.ask(encode_question(anew)))
         if self.published is None:
             raise ProcessError(
                 "PROCESS_CONFUSED", "the integrator published nothing, and gave no reason"

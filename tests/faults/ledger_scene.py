@@ -26,7 +26,7 @@ BATCH: Final = 6
 BATCHES: Final = 3
 _OPTIONS: Final = ("--beat", "0.05", "--tick", "1")
 _TRIES: Final = 2
-_WITHIN_S: Final = 20.0
+_WITHIN_S: Final = 60.0
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Play:
             if self.ledger.alive and kill:
                 self.ledger.kill()
             elif self.ledger.alive:
-                self.status = self.ledger.stop()
+                self.status = self.ledger.stop(_WITHIN_S)
             else:
                 assert self.ledger.process is not None
                 self.status = self.ledger.process.wait()
@@ -120,7 +120,7 @@ class Play:
                 self.client.checkpoints.append(client.checkpoint())
                 for batch in self.batches:
                     self.client.take(batch, client.append(batch))
-            assert process.stop() == 0, process.log.read_text()
+            assert process.stop(_WITHIN_S) == 0, process.log.read_text()
         finally:
             process.end()
         assert "Traceback" not in process.log.read_text()

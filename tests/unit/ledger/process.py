@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -20,7 +20,7 @@ from ledger.publisher import Publisher
 from statements.clock import SystemClock
 from tests.unit.ledger.cast import ORIGIN, Cast
 
-READY_WITHIN_S: Final = 30.0
+READY_WITHIN_S: Final = 60.0
 
 
 def found_log(folder: Path, policy: str = "quorum none", disclosure: str = "") -> Cast:
@@ -76,10 +76,13 @@ class LedgerProcess:
         """Wait until it serves."""
         assert self.process is not None
         deadline = time.monotonic() + within_s
-        while not self._ready.exists():
-            assert self.process.poll() is None, self.log.read_text()
-            assert time.monotonic() < deadline, self.log.read_text()
-            time.sleep(0.01)
+        with ExitStack() as late:
+            late.callback(self.end)
+            while not self._ready.exists():
+                assert self.process.poll() is None, self.log.read_text()
+                assert time.monotonic() < deadline, self.log.read_text()
+                time.sleep(0.01)
+            late.pop_all()
         places = json.loads(self._ready.read_text())
         self.grpc, self.http = places["grpc"], places["http"]
         return self

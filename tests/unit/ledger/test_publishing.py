@@ -36,7 +36,7 @@ from ledger.publishing import (
 from ledger.witness.folder import WitnessFolder
 from tests.pki import authority, write_folder
 from tests.unit.ledger.cast import entries
-from tests.unit.ledger.process import found_log
+from tests.unit.ledger.process import children_of, found_log
 
 
 def play(folder: Path, scene: Callable[[Publishing], Awaitable[None]]) -> None:
@@ -116,6 +116,23 @@ def test_an_integrator_that_dies_is_started_anew_and_goes_on(tmp_path: Path) -> 
             await publishing.publish()
         assert died.value.reason == "PROCESS_DIED"
         assert (await publishing.publish()).size == 302
+
+    play(folder, scene)
+
+
+def test_an_integrator_that_died_is_replaced_by_one_whoever_asks_meanwhile(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    found_log(folder)
+
+    async def scene(publishing: Publishing) -> None:
+        assert publishing._child is not None
+        os.kill(publishing._child.pid, signal.SIGKILL)
+        with pytest.raises(ProcessError):
+            await publishing.publish()
+        grow(folder, 300)
+        both = await asyncio.gather(publishing.publish(), publishing.publish(anew=True))
+        assert [one.size for one in both] == [302, 302]
+        assert children_of(publishing._nursery.pid) == [publishing._child.pid]
 
     play(folder, scene)
 
