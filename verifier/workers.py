@@ -121,4 +121,5 @@ def _end_after(leash: Connection) -> None:
 
 def _prepare() -> None:
     """Load what shares will need."""
-    import verifier.accounts.party  # noqa: F401, PLC0415 - the audit itself has loaded it
+    import verifier.accounts.party  # noqa: PLC0415 - the audit itself has loaded both
+    import verifier.rhythm  # noqa: F401, PLC0415

@@ -35,7 +35,7 @@ from verifier.agreement.model import Trust
 from verifier.workers import ALONE, share_out
 
 SHARE: Final = 16_384
-"""Chip windows that are worked on at once, or else one node's: as many fit into a core's own cache."""
+"""Chip windows, and chips, that are worked on at once, or else one node's: as many fit into a core's own cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,15 +248,17 @@ def account_nodes(
 def _shares(
     windows: Windows, nodes: Sequence[ExpectedNode]
 ) -> Iterator[tuple[tuple[ExpectedNode, ...], Windows, Int64]]:
-    """Yield nodes together with their windows: as many at once as have few enough, each with all of its own."""
+    """Yield nodes together with their windows: as many at once as have few chips enough, each with all of its own."""
     first = windows.first_chip_rows()
     by_node = np.argsort(windows.nodes.node, kind="stable").astype(np.int64)
     indices = [node.index for node in nodes]
     edges = np.searchsorted(windows.nodes.node[by_node], [*indices, np.iinfo(np.int32).max])
     chips = np.concatenate([[0], np.cumsum(windows.nodes.chips[by_node], dtype=np.int64)])[edges]
+    # Who is silent costs as well.
+    weight = chips + np.cumsum([0, *(len(node.models) for node in nodes)])
     begin = 0
     for end in range(1, len(nodes) + 1):
-        if end == len(nodes) or chips[end + 1] - chips[begin] > SHARE:
+        if end == len(nodes) or weight[end + 1] - weight[begin] > SHARE:
             rows = np.sort(by_node[edges[begin] : edges[end]])
             yield tuple(nodes[begin:end]), _without_chip_slots(windows.take(rows, first)), rows
             begin = end

@@ -19,6 +19,7 @@ from verifier.instants import LAST_MS
 from verifier.rows.digests import Digests
 from verifier.rows.numbering import number_rows
 from verifier.rows.rows import Rows
+from verifier.rows.template import Template, read_rows
 
 Int64 = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -72,7 +73,7 @@ def _constants() -> tuple[Int64, Octets]:
     return np.array(list(values), dtype=np.int64), np.array(list(values.values()), dtype=np.uint8)
 
 
-_PLACES, _VALUES = _constants()
+_LAYOUT: Final = Template.of([(*_constants(), 0xFF)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,9 +131,8 @@ def read_records(entries: Sequence[bytes]) -> Records:
         (int(index), "its length is not that of a record") for index in np.flatnonzero(~fitting)
     ]
     rows = rows.take(places) if refused else rows
-    octets = rows.columns(0, RECORD_LENGTH)
+    good, (octets,) = read_rows(rows, _LAYOUT, [(0, RECORD_LENGTH)])
     table = octets.view(_DTYPE)[:, 0]
-    good = (octets[:, _PLACES] == _VALUES).all(axis=1)
     told = {"its fields are not those of a record": ~good}
     known = np.zeros(max(Kind) + 1, dtype=np.bool_)
     known[[int(kind) for kind in Kind]] = True
