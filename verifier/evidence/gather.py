@@ -237,25 +237,34 @@ class _Gatherer:
         return None
 
     def _vouch(self, rows: Int64) -> None:
-        """Verify the signatures of rows, as far as the log shows their keys, and nodes' proofs of possession."""
-        records = self.records
+        """Verify together the signatures of rows whose keys may come to speak, and nodes' proofs of possession.
+
+        Keys that nobody vouched for are not looked at: a log may be full of them.
+        """
+        records, pins = self.records, self.pins
         shows = np.isin(records.kind[rows], [int(kind) for kind in _SHOW_KEYS])
         self.deeds = {row: self._content(row) for row in rows[shows].tolist()}
+        authors = {row: records.text("author", row) for row in self.deeds}
+        told = [
+            (authors[row], deed)
+            for row, deed in self.deeds.items()
+            if isinstance(deed, identity_pb2.Rotation)
+            or authors[row] in pins.by_key
+            or authors[row] in pins.by_recovery
+        ]
         key_ids = [records.text("key_id", row) for row in rows.tolist()]
         nodes = [
             key_digest(deed.node_key)
-            for deed in self.deeds.values()
+            for _, deed in told
             if isinstance(deed, identity_pb2.Enrolment)
         ]
-        keys = shown_keys(self.deeds.values(), [*key_ids, *nodes])
+        keys = shown_keys([deed for _, deed in told], [*key_ids, *nodes])
         said = [
             (keys[key_id], records.ids[row], records.signature(row))
             for row, key_id in zip(rows.tolist(), key_ids, strict=True)
             if key_id in keys
         ]
-        enrolled = ((records.text("author", row), deed) for row, deed in self.deeds.items())
-        proved = possessions(enrolled, keys, self.pins.digest)
-        self.vouched.verify_together([*said, *proved])
+        self.vouched.verify_together([*said, *possessions(told, keys, pins.digest)])
 
     def _hear(self, row: int) -> None:
         content = self.deeds.pop(row) if row in self.deeds else self._content(row)

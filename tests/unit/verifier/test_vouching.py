@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from protos.stillwatch.statement.v1 import identity_pb2
 from statements.errors import SignatureError
 from statements.signing import ORDER, SigningKey, key_digest, verify_signature
-from tests.unit.verifier.logbook import Logbook
+from tests.unit.verifier.logbook import Logbook, Speaker
 from verifier.evidence.vouching import Claim, Vouched, possessions, shown_keys
 
 KEYS = [SigningKey.generate() for _ in range(3)]
@@ -108,3 +108,23 @@ def test_a_proof_of_possession_is_vouched_for_under_its_own_agreement_and_party_
     }
     assert len(told) == 4
     assert list(possessions([(b"p" * 32, deed)], {}, b"a" * 32)) == []
+
+
+def test_the_statements_of_strangers_are_not_verified_before_they_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    book = Logbook.begin()
+    book.enrol("aurora", "aurora/0")
+    sizes: list[int] = []
+    monkeypatch.setattr(
+        Vouched, "verify_together", lambda _, claims: sizes.append(len(list(claims)))
+    )
+    before = book.evidence()
+    for _ in range(5):
+        book.open(Speaker(SigningKey.generate()))
+    after = book.evidence()
+    assert sizes[0] == sizes[1] > 5
+    assert [fault.reason for fault in after.faults] == [
+        *(fault.reason for fault in before.faults),
+        *["UNKNOWN_KEY"] * 5,
+    ]
