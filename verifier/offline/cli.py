@@ -31,6 +31,7 @@ from verifier.errors import VerifierError
 from verifier.offline.bundle import verify_bundle
 from verifier.offline.outcome import Conclusion, Outcome, Remark
 from verifier.offline.record import Exhibit, verify_record
+from verifier.options import workers_option
 
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 _DIGEST: Final = re.compile("sha256:([0-9a-f]{64})")
@@ -180,6 +181,7 @@ def record(
     multiple=True,
     help="A reader's key, to open what is sealed to it; may be repeated.",
 )
+@workers_option
 @tls_option
 @output_option
 def report(
@@ -189,6 +191,7 @@ def report(
     digest: bytes | None,
     place: str,
     reader_paths: tuple[Path, ...],
+    workers: int,
     tls: ClientTls | None,
     output: str,
 ) -> NoReturn:
@@ -212,7 +215,7 @@ def report(
             f"`stillwatch verify report` needs {error.name}: pip install 'stillwatch[verifier]'"
         ) from None
     try:
-        outcome = Beside(agreement, place, reader_paths, tls).verify(verdict)
+        outcome = Beside(agreement, place, reader_paths, tls).verify(verdict, workers)
     except ReportError as error:
         outcome = Outcome(refuted=[Remark(error.reason, str(error))])
     except (StatementError, TlogError, VerifierError) as error:

@@ -6,6 +6,7 @@ nothing.
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,6 +24,7 @@ from verifier.offline.outcome import Outcome, Remark
 from verifier.report.document import Document, decode_document, encode_document, to_document
 from verifier.ruleset import Ruleset
 from verifier.verdict import conclude
+from verifier.workers import ALONE
 
 _MOST_SHOWN: Final = 80
 """Characters of a value that are shown where two differ."""
@@ -32,13 +34,14 @@ _MOST_SHOWN: Final = 80
 class Held:
     """What somebody holds who checks a verdict: the agreement, a verified log, checks, and readers' keys.
 
-    The log may go on after the verdict was made.
+    The log may go on after the verdict was made. Work is shared out over ``executor``.
     """
 
     agreement: bytes
     prefix: LogPrefix
     ruleset: Ruleset
     readers: Sequence[ReadingKey] = ()
+    executor: Executor = ALONE
 
 
 def verify_report(data: bytes, held: Held) -> Outcome:
@@ -123,7 +126,7 @@ def _read_period(document: Document, outcome: Outcome) -> Span | None:
 def _verify_same(
     document: Document, evidence: Evidence, period: Span, held: Held, outcome: Outcome
 ) -> None:
-    again = to_document(conclude(held.agreement, evidence, period, held.ruleset))
+    again = to_document(conclude(held.agreement, evidence, period, held.ruleset, held.executor))
     if again == document:
         outcome.hold("SAME_BYTES", "an audit of these records gives the very same bytes")
     elif again.bodies_root != document.bodies_root:

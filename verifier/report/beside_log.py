@@ -1,6 +1,7 @@
 """A verdict's bytes beside a log, wherever that lies: a server, a mirror's folder, or a bundle of everything."""
 
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from statements.offline_bundle import BUNDLE_LIMIT, decode_offline_bundle
@@ -14,6 +15,7 @@ from verifier.mirror.whole_bundle import prefix_in
 from verifier.offline.outcome import Outcome
 from verifier.report.again import Held, verify_report
 from verifier.ruleset import own_ruleset
+from verifier.workers import open_workers
 
 
 class Beside:
@@ -33,9 +35,10 @@ class Beside:
         readers: list[ReadingKey] = read_listed_readers(pins, reader_paths)
         self._held = Held(agreement, _read_log(place, pins, tls), own_ruleset(), readers)
 
-    def verify(self, verdict: bytes) -> Outcome:
-        """Return what comes of a verdict's bytes; raises as :func:`verify_report`."""
-        return verify_report(verdict, self._held)
+    def verify(self, verdict: bytes, workers: int = 1) -> Outcome:
+        """Return what comes of a verdict's bytes, by so many workers; raises as :func:`verify_report`."""
+        with open_workers(workers) as executor:
+            return verify_report(verdict, replace(self._held, executor=executor))
 
 
 def _read_log(place: str, pins: Pins, tls: ClientTls | None) -> LogPrefix:

@@ -256,6 +256,12 @@ def test_the_command_reads_a_folder_or_a_bundle_and_exits_0_or_1(folder: Path, l
     assert "AGREEMENT_NOT_NAMED" in run(folder, "verdict.json", log).stdout
 
 
+def test_a_verdict_of_one_process_is_verified_over_two(folder: Path) -> None:
+    for file in ("verdict.json", "forged.json"):
+        alone, shared = (run(folder, file, "log", "--workers", count) for count in ("1", "2"))
+        assert (shared.exit_code, shared.stdout) == (alone.exit_code, alone.stdout)
+
+
 def test_the_command_says_who_could_not_tell_and_what_stands_in_the_way(
     folder: Path, pause: Pause
 ) -> None:
