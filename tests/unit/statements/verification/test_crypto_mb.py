@@ -2,13 +2,15 @@
 
 import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 
 from statements.errors import BackendError, SignatureError
 from statements.signing import ORDER, SigningKey, VerifyingKey, verify_batch, verify_signature
+from statements.verification import crypto_mb as module
 from statements.verification import registry
 from statements.verification.crypto_mb import LANES, CryptoMb, is_misjudged, load, verify_backend
 from tests.unit.statements.verification.comparison import compare, verifies
@@ -149,3 +151,52 @@ def use(monkeypatch: pytest.MonkeyPatch, backend: CryptoMb) -> None:
 def test_a_library_that_does_not_tell_right_from_wrong_is_not_used(answer: int) -> None:
     with pytest.raises(BackendError, match="does not verify as it should"):
         verify_backend(CryptoMb(lambda *_: answer))
+
+
+class Call:
+    """A function of a library, as ctypes has them."""
+
+    argtypes: object = None
+    restype: object = None
+
+    def __init__(self, answer: Callable[..., int]) -> None:
+        self.answer = answer
+
+    def __call__(self, *arguments: int) -> int:
+        return self.answer(*arguments)
+
+
+def library(processor: int) -> SimpleNamespace:
+    """Return a library that says what Intel's does of a processor with such features, and that verifies nothing."""
+    eight, four = 0xA303100000, 0x10000028220
+
+    def is_applicable(features: int) -> int:
+        return int(features & eight == eight or features & four == four)
+
+    return SimpleNamespace(
+        mbx_get_cpu_features=Call(lambda: processor),
+        mbx_is_crypto_mb_applicable=Call(is_applicable),
+        mbx_nistp256_ecdsa_verify_mb8=Call(lambda *_: pytest.fail("it was called")),
+    )
+
+
+@pytest.mark.parametrize(
+    "processor",
+    [0x8000000200, 0xA303100000 & ~(1 << 32), 0xA303100000 & ~(1 << 33), 0x10000028220],
+    ids=["old", "no IFMA", "not enabled by the system", "IFMA for four lanes alone"],
+)
+def test_the_library_is_not_called_on_a_processor_that_is_not_its_own(
+    monkeypatch: pytest.MonkeyPatch, processor: int
+) -> None:
+    monkeypatch.setattr(module, "read_installed", lambda *_: b"")
+    monkeypatch.setattr(module, "load_library", lambda *_: library(processor))
+    with pytest.raises(BackendError) as refused:
+        load()
+    assert refused.value.reason == "NO_SUCH_PROCESSOR"
+
+
+def test_a_library_of_another_version_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "read_installed", lambda *_: b"")
+    monkeypatch.setattr(module, "load_library", lambda *_: SimpleNamespace())
+    with pytest.raises(BackendError, match="of another version"):
+        load()
