@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from itertools import groupby, pairwise
 from operator import itemgetter
 from typing import Final
@@ -45,10 +46,11 @@ def undeclared(
 ) -> Iterator[tuple[int, Span]]:
     """Yield how many H100e are declared and not enrolled, and for how long: from 0 on in each case."""
     held, short = Fraction(0), math.floor(declared_h100e + _ROUNDING)
+    lookup = cache(table.lookup)
     for from_ms, enrolled in groupby(
         sorted(nodes, key=lambda node: node.accounted_from_ms), lambda node: node.accounted_from_ms
     ):
-        held += sum(Fraction(table.lookup(node.chip_model).h100e) * node.chips for node in enrolled)
+        held += sum(Fraction(lookup(node.chip_model).h100e) * node.chips for node in enrolled)
         left = math.floor(Fraction(declared_h100e) - held + Fraction(_ROUNDING))
         if max(left, 0) < short:
             yield short - max(left, 0), (0, from_ms)

@@ -375,11 +375,13 @@ class _Reader:
             records.end_ms[rows].tolist(),
             strict=True,
         )
+        length = self.agreement.pins.window_ms
+        closed = {*said, *windows_in(holes, self.evidence, self.index, self.period, length)}
+        if not closed:
+            return ()
         nodes = counting.nodes
         read = set(zip(nodes.node.tolist(), nodes.start_ms.tolist(), strict=True))
-        length = self.agreement.pins.window_ms
-        fell = windows_in(holes, self.evidence, self.index, self.period, length)
-        return tuple(sorted({one for one in (*said, *fell) if one[:2] not in read}))
+        return tuple(sorted(one for one in closed if one[:2] not in read))
 
     def _rows(self) -> Int64:
         """Return the rows of the nodes' authentic summaries in or beside the period, in log order."""
