@@ -90,9 +90,7 @@ def play(place: Path, *, kills: int, seed: int, clients: int = 3) -> Told:
             time.sleep(draw.uniform(0.02, 0.7))
             victim = draw.choices(list(VICTIMS), list(VICTIMS.values()))[0]
             done[victim] += _kill(victim, ledger, draw.choice(daemons), agent, draw)
-        if not ledger.alive:
-            ledger.launch()
-        ledger.await_ready(_SETTLE_S)
+        _have_serve(ledger)
         stop.set()
         for thread in threads:
             thread.join(_SETTLE_S)
@@ -173,6 +171,17 @@ def _agent(folder: Path) -> Daemon:
     clock = f"{time.time_ns() // 1_000_000}:{T0}:{RATE}"
     command = [sys.executable, "-m", "stillwatch", *words, "--rehearsal-clock", clock]
     return Daemon(command, folder / "agent.log")
+
+
+def _have_serve(ledger: LedgerProcess) -> None:
+    """Have a ledger serve, and launch it again if it is about to end: of a kill beside it while it opened."""
+    if not ledger.alive:
+        ledger.launch()
+    ready = ledger.log.with_suffix(".ready")
+    _until(lambda: ready.exists() or not ledger.alive)
+    if not ledger.alive:
+        ledger.launch()
+    ledger.await_ready(_SETTLE_S)
 
 
 def _all_cosigned(folder: Path, witnesses: int, index: int) -> bool:
