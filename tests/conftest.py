@@ -1,6 +1,7 @@
 """Inputs and switches that all tests share."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from hypothesis import settings
 
 settings.register_profile("stillwatch", deadline=None, max_examples=60)
 settings.load_profile("stillwatch")
+
+# A shell has what it runs in the background ignore interrupts, and so would every command that is started here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _LONGEST_ID = 60
 ROOT = Path(__file__).resolve().parent.parent

@@ -253,14 +253,19 @@ def test_a_demo_that_is_stopped_takes_its_processes_with_it(
 ) -> None:
     kept = tmp_path / "kept"
     command = [sys.executable, "-m", "stillwatch", "demo", "--keep", str(kept)]
-    demo = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    assert demo.stderr is not None
-    for line in demo.stderr:
-        if "enrols" in line:
-            break
-    assert processes_with(str(kept / "log"))
-    demo.send_signal(number)
-    demo.communicate(timeout=20)
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as demo:
+        try:
+            assert demo.stderr is not None
+            for line in demo.stderr:
+                if "enrols" in line:
+                    break
+            assert processes_with(str(kept / "log"))
+            demo.send_signal(number)
+            demo.communicate(timeout=20)
+        finally:
+            demo.kill()
     assert demo.returncode != 0
     assert not processes_with(str(kept))
 

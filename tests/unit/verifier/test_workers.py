@@ -225,10 +225,9 @@ def test_rows_are_handed_over_without_the_buffers_in_which_they_lie() -> None:
 
 
 ENDLESS = """
-import os, signal, time
+import os, time
 from verifier.workers import open_workers
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever these tests were started with
     with open_workers(2) as executor:
         print(*{executor.submit(os.getpid).result() for _ in range(8)}, flush=True)
         time.sleep(60)
