@@ -1,5 +1,6 @@
 """A mirror as it is kept: ``stillwatch audit watch`` beside a ledger, each a process of its own, and both killed."""
 
+import itertools
 import json
 import random
 import signal
@@ -33,7 +34,8 @@ class Place:
     folder: Path
     cast: Cast
     ledger: LedgerProcess
-    speaker: Person
+    speakers: Iterator[Person]
+    """Who speaks next: in turns, for each author has its quota."""
 
     @property
     def mirror(self) -> Path:
@@ -47,8 +49,9 @@ class Place:
         """Have so many summaries logged and published."""
         with LedgerClient(self.ledger.grpc) as client:
             index = -1
+            speaker = next(self.speakers)
             for first in range(0, count, BATCH):
-                said = self.speaker.summaries(min(BATCH, count - first), size)
+                said = speaker.summaries(min(BATCH, count - first), size)
                 (*_, last) = client.append(said)
                 assert isinstance(last, Receipt)
                 index = last.index
@@ -91,8 +94,11 @@ def place(tmp_path: Path) -> Iterator[Place]:
     ledger = LedgerProcess(tmp_path / "log", options=("--beat", "0.2", "--tick", "1")).start()
     try:
         with LedgerClient(ledger.grpc) as client:
-            assert isinstance(client.append([cast.party.open()])[0], Receipt)
-        yield Place(tmp_path, cast, ledger, cast.party)
+            people = (cast.party, cast.evaluator)
+            assert all(
+                isinstance(one, Receipt) for one in client.append([p.open() for p in people])
+            )
+        yield Place(tmp_path, cast, ledger, itertools.cycle(people))
     finally:
         ledger.end()
 
