@@ -35,10 +35,12 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 
 
 @pytest.fixture(autouse=True)
-def _logs_as_at_the_start() -> Iterator[None]:
-    """Undo what a command set of logging: which tests share a process is chance."""
+def _as_at_the_start() -> Iterator[None]:
+    """Undo what a command set of logging and signals: which tests share a process is chance."""
     yield
     structlog.reset_defaults()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _folder(variable: str, what: str) -> Path:
