@@ -6,6 +6,7 @@ under its width until it is full, and is never hashed into the level above.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from tlog.errors import TileError
 from tlog.merkle import HASH_LENGTH, Subtrees, subtree_root
@@ -83,7 +84,8 @@ def split_tile(tile: Tile, data: bytes) -> list[bytes]:
 def subtrees_from_tiles(size: int, read: ReadTile) -> Subtrees:
     """Return a reader of complete subtrees of the tree of ``size`` leaves, out of its tiles.
 
-    Tiles are read once each and kept. ``read`` may raise what it likes; wrong lengths raise :class:`TileError`.
+    Tiles are read once each and kept, and so are the roots between their levels. ``read`` may raise what it likes;
+    wrong lengths raise :class:`TileError`.
     """
     kept: dict[Tile, list[bytes]] = {}
 
@@ -92,6 +94,7 @@ def subtrees_from_tiles(size: int, read: ReadTile) -> Subtrees:
             kept[tile] = split_tile(tile, read(tile))
         return kept[tile]
 
+    @cache
     def subtree(level: int, index: int) -> bytes:
         tile_level, height = divmod(level, HEIGHT)
         first = index << height
