@@ -119,7 +119,7 @@ class NodeSampler:
         batch = source.read(now_ms)
         description = source.description
         if description is not None and description is not known:
-            self._equip(source.kind, description)
+            self._equip(source.kind, description, anew=known is None)
         uuids = [chip.uuid for chip in description.chips] if description is not None else []
         for line in batch.failed:
             if line not in slot.told:
@@ -132,24 +132,25 @@ class NodeSampler:
                 ("" if reading.chip == NODE else uuids[reading.chip], reading)
                 for reading in batch.readings
             )
-        period_ms = self._window_ms
-        if source.is_open and description is not None:
-            period_ms = description.poll_ms or period_ms
-        slot.due_ms = now_ms - now_ms % period_ms + period_ms
+        period_ms, lead_ms = self._window_ms, 0
+        if source.is_open and description is not None and description.poll_ms:
+            period_ms, lead_ms = description.poll_ms, description.lead_ms
+        slot.due_ms = now_ms - (now_ms + lead_ms) % period_ms + period_ms
 
-    def _equip(self, kind: str, opened: SourceDescription) -> None:
+    def _equip(self, kind: str, opened: SourceDescription, *, anew: bool) -> None:
         with self._lock:  # another source may open at the same time
             known = [slot.source.description for slot in self.slots]
             self._equipment = equip(
                 [description for description in known if description is not None]
             )
         _log.info(
-            "source opened",
+            "source opened" if anew else "source changed",
             node=self.name,
             source=kind,
             telemetry=opened.telemetry.name.lower(),
             chips=len(opened.chips),
             sample_ms=opened.sample_ms,
+            poll_ms=opened.poll_ms,
         )
 
     @property

@@ -41,7 +41,9 @@ class SourceDescription:
 
     ``boot_id`` (16 bytes) identifies the boot under which the source's absolute counters count.
     ``sample_ms`` is the time between two readings of a row; ``poll_ms`` how often ``read`` must be
-    called so that nothing is lost, 0 when the source keeps readings until they are asked for.
+    called so that nothing is lost, 0 when the source keeps readings until they are asked for;
+    ``lead_ms`` by how much that is best done before a multiple of ``poll_ms``, so that what counters
+    say is of just before a window's end.
     """
 
     telemetry: Telemetry
@@ -51,6 +53,7 @@ class SourceDescription:
     boot_id: bytes
     sample_ms: int
     poll_ms: int
+    lead_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """``agent``: CPU and memory of ``stillwatch agent run`` on a node of eight chips, sampled ten times a second.
 
-The driver is the tests' own stand-in, which answers at once: a real driver's time comes on top, and is not measured
-here. The agent is a process of its own, with a window of 60 s, and a real ledger to send to. It is measured for one
-window's length once its first window was logged: closing, signing, sending and proving of one window are in it.
+The driver is the tests' own stand-in, which answers at once, and keeps samples as NVML does: a real driver's time comes
+on top, and is not measured here. The agent is a process of its own, with a window of 60 s, and a real ledger to send
+to. It is measured for one window's length once its first window was logged: closing, signing, sending and proving of
+one window are in it.
 """
 
 import os
@@ -38,13 +39,21 @@ _TOKEN: Final = "bench"
 
 def measure() -> Figure:
     """Return the figure: the share of one core, with the peak of resident memory beside it."""
+    return measured("agent", "driver")
+
+
+def measured(name: str, samples: str) -> Figure:
+    """Return the figure of an agent that fetches the samples that the ``driver`` keeps, or has chips ``polled``."""
     party = SigningKey.generate()
     with TemporaryDirectory(prefix="bench-agent-") as made, serving(party) as server:
         folder = Path(made)
         node = _enrol(server, party, folder)
-        share, peak_mb = _watch(_start(server, folder), server, node)
+        share, peak_mb = _watch(_start(server, folder, samples), server, node)
+        fetched = '"poll_ms": 1000' in (folder / "agent.log").read_text()
+        if fetched != (samples == "driver"):
+            raise RuntimeError(f"samples were to be {samples}, and were not: see the agent's log")
     return Figure(
-        name="agent",
+        name=name,
         value=share * 1000,
         unit=f"thousandths of a core; {CHIPS} chips at 10 Hz, {peak_mb:.0f} MB of memory at most; at most",
         reference="one core, thousandths",
@@ -89,7 +98,7 @@ def _enrol(server: LogServer, party: SigningKey, folder: Path) -> bytes:
     return node.key_id
 
 
-def _start(server: LogServer, folder: Path) -> "subprocess.Popen[bytes]":
+def _start(server: LogServer, folder: Path, samples: str) -> "subprocess.Popen[bytes]":
     """Start the agent on the stand-in driver, which replays three minutes of training."""
     library = build(folder / "driver")
     party = Party("lab", "open_training", (Site("hall", (Node("node", CHIPS, H100),)),))
@@ -103,7 +112,8 @@ def _start(server: LogServer, folder: Path) -> "subprocess.Popen[bytes]":
     shown_ms = now_ms - now_ms % window_ms + window_ms - round(BEFORE_S * 1000)
     config.write_text(
         f'ledger = "{server.grpc}"\nagreement = "{agreement}"\nspool = "spool.sqlite"\n\n[[nodes]]\n'
-        'name = "node"\nkey = "node.key"\nsource = { kind = "nvml", period = "100 ms" }\n'
+        'name = "node"\nkey = "node.key"\n'
+        f'source = {{ kind = "nvml", period = "100 ms", samples = "{samples}" }}\n'
     )
     with (folder / "agent.log").open("wb") as log:
         return subprocess.Popen(

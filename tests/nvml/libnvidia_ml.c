@@ -11,6 +11,8 @@
  *                  CODE -1 hangs: such a call comes back once it is no longer asked for.
  * -DOMIT_...       leaves a symbol out, as an old driver would.
  *
+ * The samples that it keeps of a chip are the newest KEPT rows of the recording, in a clock of its own.
+ *
  * Time is what fake_set_time_ms() says; until it is called, milliseconds since nvmlInit.
  * The declarations follow https://docs.nvidia.com/deploy/nvml-api/; no NVIDIA code is used.
  */
@@ -27,12 +29,15 @@ enum {
     INVALID_ARGUMENT = 2,
     INSUFFICIENT_SIZE = 7,
     NOT_SUPPORTED = 3,
+    NOT_FOUND = 6,
     DRIVER_NOT_LOADED = 9,
     ARGUMENT_VERSION_MISMATCH = 25,
 };
 
 #define MAX_CHIPS 64
 #define CHANNELS 7
+#define KEPT 120
+#define DRIVERS_EPOCH_MS 1700000000000LL
 enum { POWER, ENERGY, UTIL, CLOCK, MEMORY, TEMPERATURE, PROCESSES };
 
 typedef struct {
@@ -50,6 +55,10 @@ typedef struct Chip {
 
 typedef struct { unsigned int gpu, memory; } Utilization;
 typedef struct { unsigned long long total, free, used; } Memory;
+typedef struct {
+    unsigned long long timeStamp; /* us */
+    union { double dVal; unsigned int uiVal; unsigned long long ullVal; } value;
+} Sample;
 typedef struct { unsigned int version, sensor; int celsius; } VersionedTemperature;
 typedef struct {
     unsigned int pid;
@@ -255,6 +264,31 @@ int nvmlDeviceGetClockInfo(Chip *chip, unsigned int type, unsigned int *megahert
     *megahertz = narrow(value(chip, CLOCK));
     return SUCCESS;
 }
+
+#ifndef OMIT_SAMPLES
+int nvmlDeviceGetSamples(Chip *chip, unsigned int type, unsigned long long seen_us, unsigned int *value_type,
+                         unsigned int *count, Sample *samples) {
+    BEGIN(chip);
+    int channel = type == 0 ? POWER : type == 1 ? UTIL : type == 5 ? CLOCK : -1;
+    if (channel < 0) return NOT_SUPPORTED;
+    value(chip, channel); /* moves to the row of now */
+    size_t until = chip->count && chip->rows[chip->at].time_ms <= now_ms() ? chip->at + 1 : 0;
+    size_t from = until > KEPT ? until - KEPT : 0;
+    unsigned int found = 0;
+    for (size_t i = from; i < until; i++) {
+        unsigned long long at_us = (unsigned long long)(DRIVERS_EPOCH_MS + chip->rows[i].time_ms) * 1000;
+        if (at_us <= seen_us) continue;
+        if (samples && found < *count) {
+            samples[found].timeStamp = at_us;
+            samples[found].value.uiVal = narrow(chip->rows[i].value[channel]);
+        }
+        if (!samples || found < *count) found++;
+    }
+    *value_type = 1; /* unsigned int */
+    *count = found;
+    return found ? SUCCESS : NOT_FOUND;
+}
+#endif
 
 int nvmlDeviceGetMemoryInfo(Chip *chip, Memory *memory) {
     BEGIN(chip);

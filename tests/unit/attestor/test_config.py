@@ -68,6 +68,12 @@ def agreement(folder: Path, origin: str) -> None:
     (folder / "agreement.toml").write_text(text)
 
 
+def test_how_chips_are_sampled_is_one_of_two(folder: Path) -> None:
+    refused = refusal(folder, CONFIG.replace('kind = "nvml" }', 'kind = "nvml", samples = "all" }'))
+    assert refused.reason == "WRONG_VALUE"
+    assert '"driver" or "polled"' in str(refused)
+
+
 def refusal(folder: Path, text: str) -> ConfigError:
     (folder / "agent.toml").write_text(text)
     with pytest.raises(ConfigError) as caught:

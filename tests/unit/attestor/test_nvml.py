@@ -15,7 +15,7 @@ from attestor.recording import RecordingWriter
 from tests.nvml.driver import build, flatten
 from tests.unit.attestor.conftest import CHANNELS, header
 
-NOT_SUPPORTED, NO_PERMISSION, DRIVER_NOT_LOADED, LOST, UNKNOWN = 3, 4, 9, 15, 999
+NOT_SUPPORTED, NO_PERMISSION, NOT_FOUND, DRIVER_NOT_LOADED, LOST, UNKNOWN = 3, 4, 6, 9, 15, 999
 
 SCRIPT = """
 import ctypes, json, sys
@@ -24,7 +24,9 @@ from attestor.errors import SourceError
 from attestor.sources.nvml import NvmlSource
 
 try:
-    source = NvmlSource(period_ms=100, boot_id_path=Path(sys.argv[1]))
+    source = NvmlSource(
+        period_ms=100, kept_samples=len(sys.argv) == 3, boot_id_path=Path(sys.argv[1])
+    )
 except SourceError as error:
     try:
         left = ctypes.CDLL("libnvidia-ml.so.1").fake_initialised()
@@ -44,6 +46,7 @@ for at in json.loads(sys.argv[2]):
     batches.append({
         "readings": [[r.time_ms, r.chip, dict(r.values)] for r in batch.readings],
         "failed": list(batch.failed),
+        "poll_ms": source.description.poll_ms,
     })
 description = source.description
 print(json.dumps({
@@ -75,6 +78,21 @@ for at, fail in json.loads(sys.argv[2]):
     driver.fake_set_time_ms(ctypes.c_longlong(at))
     batch = source.read(1_000_000 + at)
     found.append([len(batch.readings), list(batch.failed), driver.fake_initialised()])
+print(json.dumps(found))
+"""
+
+BACK = """
+import ctypes, json, sys
+from pathlib import Path
+from attestor.sources.nvml import NvmlSource
+
+source = NvmlSource(period_ms=100, boot_id_path=Path(sys.argv[1]))
+driver = ctypes.CDLL("libnvidia-ml.so.1")
+found = []
+for number, at in enumerate(json.loads(sys.argv[2])):
+    driver.fake_set_time_ms(ctypes.c_longlong(at))
+    batch = source.read(1_000_000 + (at if number < 3 else 10_000 + 1_000 * (number - 2)))
+    found.append([len(batch.readings), source.description.poll_ms])
 print(json.dumps(found))
 """
 
@@ -140,6 +158,7 @@ def probe(driver: Path, record: Callable[..., Path], tmp_path: Path, root: Path)
         recording: Path | None = None,
         boot_id: str = "01234567-89ab-cdef-0123-456789abcdef\n",
         script: str = SCRIPT,
+        polled: bool = False,
     ) -> Any:  # what the script prints
         flatten(recording or record(chips=2, seconds=10), tmp_path / "flat")
         boot = tmp_path / "boot_id"
@@ -153,7 +172,7 @@ def probe(driver: Path, record: Callable[..., Path], tmp_path: Path, root: Path)
         if library is not None:
             environment["LD_LIBRARY_PATH"] = str(library)
         done = subprocess.run(
-            [sys.executable, "-c", script, str(boot), json.dumps(times)],
+            [sys.executable, "-c", script, str(boot), json.dumps(times), *["polled"] * polled],
             env=environment,
             capture_output=True,
             text=True,
@@ -191,6 +210,109 @@ def test_what_changes_slowly_is_asked_for_once_a_second(probe: Probe) -> None:
     slow = ["temperature_c" in batch["readings"][0][2] for batch in batches]
     assert slow == [True, False, False, True]
     assert all("energy_mj" in batch["readings"][0][2] for batch in batches)
+
+
+@pytest.fixture
+def uneven(tmp_path: Path) -> Path:
+    """A recording of two chips in which every tenth of a second differs, 20 s long."""
+    path = tmp_path / "uneven.csv.gz"
+    with RecordingWriter(path, header(2, 100), CHANNELS) as writer:
+        for at in range(0, 20_001, 100):
+            for row in range(2):
+                values = {
+                    "power_w": 100 + (at * 7 + row) % 601,
+                    "energy_mj": 1_000_000 + 300 * at,
+                    "utilisation": (at // 100 + row) % 101 / 100,
+                    "sm_clock_mhz": 1_000 + at % 977,
+                }
+                writer.write(Reading(at, row, values))
+    return path
+
+
+SECONDS = (*range(0, 11_000, 1_000), 10_950, 11_950, 12_950, 13_950, 14_950, 15_950)
+
+
+def test_what_the_driver_kept_is_read_as_polling_would_have_read_it(
+    probe: Probe, uneven: Path
+) -> None:
+    kept = probe(*SECONDS, recording=uneven)["batches"]
+    polled = probe(*range(50, 16_000, 100), recording=uneven, polled=True)["batches"]
+    assert [batch["poll_ms"] for batch in kept] == [100] * 10 + [1_000] * 7
+    assert {batch["poll_ms"] for batch in polled} == {100}
+    fetched = [reading for batch in kept[12:] for reading in batch["readings"]]
+    assert len(fetched) == 2 * 50
+    told = {(at, row): values for batch in polled for at, row, values in batch["readings"]}
+    sampled = {"power_w", "utilisation", "sm_clock_mhz"}
+    for at, row, values in fetched:
+        assert sampled <= set(values)
+        assert {name: values[name] for name in sampled} == {
+            name: told[at, row][name] for name in sampled
+        }
+        counted = at % 1_000 == 950
+        assert ("energy_mj" in values) == counted
+        assert not counted or values["energy_mj"] == told[at, row]["energy_mj"]
+
+
+def test_a_driver_that_no_longer_keeps_samples_of_one_chip_is_polled_again(
+    probe: Probe, uneven: Path
+) -> None:
+    batches = probe(*SECONDS, recording=uneven, fail=f"nvmlDeviceGetSamples:{NOT_FOUND}:1:12500")[
+        "batches"
+    ]
+    assert [batch["poll_ms"] for batch in batches[-5:]] == [1_000, 1_000, 1_000, 1_000, 100]
+    for batch in batches[-4:]:
+        assert batch["failed"] == []
+        asked = [reading for reading in batch["readings"] if reading[1] == 1]
+        assert len(asked) == 1
+        assert {"power_w", "energy_mj", "utilisation", "sm_clock_mhz"} <= set(asked[0][2])
+
+
+def test_a_drivers_clock_that_goes_back_costs_one_look(probe: Probe, uneven: Path) -> None:
+    batches = probe(
+        *(0, 5_000, 10_000, 11_000, 12_000, 5_000, 6_000, 7_000), recording=uneven, script=BACK
+    )
+    assert batches == [
+        [2, 100],
+        [2, 100],
+        [2, 1_000],
+        *[[20, 1_000]] * 2,
+        [2, 1_000],
+        *[[20, 1_000]] * 2,
+    ]
+
+
+def test_a_chip_that_is_lost_while_samples_are_fetched_costs_only_itself(
+    probe: Probe, uneven: Path
+) -> None:
+    *_, last = probe(*SECONDS, recording=uneven, fail=f"*:{LOST}:1:15500")["batches"]
+    assert {reading[1] for reading in last["readings"]} == {0}
+    assert len(last["readings"]) == 10
+    assert len(last["failed"]) == 1
+    assert "GPU-1 is lost" in last["failed"][0]
+
+
+def test_after_a_sleep_of_the_machine_no_more_is_fetched_than_a_driver_keeps(
+    probe: Probe, uneven: Path
+) -> None:
+    *_, last = probe(*SECONDS, 3_600_000, recording=uneven)["batches"]
+    assert len(last["readings"]) <= 2 * 100
+
+
+@pytest.mark.parametrize("fault", ["OMIT", "NOT_SUPPORTED", "SPARSE"])
+def test_a_driver_that_keeps_no_regular_samples_is_polled(
+    probe: Probe, uneven: Path, tmp_path: Path, record: Callable[..., Path], fault: str
+) -> None:
+    found = {
+        "OMIT": lambda: probe(
+            *SECONDS, recording=uneven, library=build(tmp_path / "driver", ["SAMPLES"]).parent
+        ),
+        "NOT_SUPPORTED": lambda: probe(
+            *SECONDS, recording=uneven, fail=f"nvmlDeviceGetSamples:{NOT_SUPPORTED}:1"
+        ),
+        "SPARSE": lambda: probe(*SECONDS, recording=record(seconds=20, period_ms=2_000)),
+    }[fault]()
+    assert {batch["poll_ms"] for batch in found["batches"]} == {100}
+    assert all(len(batch["readings"]) == 2 for batch in found["batches"])
 
 
 def test_a_channel_that_is_not_supported_is_not_offered(probe: Probe) -> None:

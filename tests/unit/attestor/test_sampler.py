@@ -91,6 +91,18 @@ def summaries(node: Windows) -> list[summary_pb2.WorkloadSummary]:
     ]
 
 
+def test_a_source_that_leads_is_asked_just_before_each_multiple_of_its_period() -> None:
+    wall = Wall()
+    wall.description = replace(wall.description, poll_ms=1_000, lead_ms=50)
+    sampler = NodeSampler("n", [("wall", lambda: wall)], WINDOW)
+    asked = [AT]
+    while len(asked) < 5:
+        asked.append(sampler.poll(asked[-1]))
+    assert [at - AT for at in asked] == [0, 950, 1_950, 2_950, 3_950]
+    assert sampler.poll(AT + 3_949) == AT + 3_950, "a poller that wakes too early asks again"
+    assert sampler.poll(AT + 3_957) == AT + 4_950, "one that wakes late does not fall behind"
+
+
 def test_two_sources_share_a_window_and_a_chip_they_both_know_is_one_row(
     record: Callable[..., Path],
 ) -> None:
