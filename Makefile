@@ -41,7 +41,7 @@ bench: $(SETUP) ## measure, print a table, write build/bench.json
 	$(BIN)/python -m tests.bench
 
 faults: $(SETUP) ## kill, fail disks, cut the power and flip bits, for an hour or more
-	$(BIN)/python -m pytest tests/faults tests/integration -m slow -rA --numprocesses auto --dist load --override-ini addopts='--strict-markers --import-mode=importlib'
+	$(BIN)/python -m pytest tests/faults tests/integration -m slow -v -rA --numprocesses auto --dist load --override-ini addopts='--strict-markers --import-mode=importlib'
 
 interop: $(SETUP) ## compare with other people's vectors and tools (STILLWATCH_VECTORS, STILLWATCH_TRACES)
 	$(BIN)/python -m pytest tests/conformance -m "slow or not slow"

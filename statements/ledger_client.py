@@ -23,6 +23,8 @@ from statements.record import decode_record
 from statements.tls import ClientTls
 
 DEADLINE_SECONDS = 30.0
+_END_SECONDS = 5.0
+"""How long a call that was cancelled may take to end, and its threads with it: they do at once."""
 _MAX_MESSAGE = 64 << 20
 _LARGEST_INDEX = 2**63 - 1
 _LONGEST_WORDS = 1_000
@@ -242,7 +244,7 @@ class LedgerClient:
         except grpc.RpcError as error:
             raise self._failed(error) from None
         finally:
-            call.cancel()
+            _end(call)
         raise SubmissionError("STREAM_ENDED", "the ledger closed the stream; try again")
 
     def _drop_stream(self) -> None:
@@ -275,6 +277,43 @@ class LedgerClient:
         return "UNAVAILABLE", words
 
 
+def _end(call: grpc.RpcContext) -> None:
+    """Cancel a call, and wait until grpc's threads have done with it.
+
+    Python's end stops such a thread wherever it is: if it holds the call's lock then, the call is never let go of, and
+    the process never ends.
+    """
+    ended = threading.Event()
+    awaited = call.add_callback(ended.set)
+    call.cancel()
+    if awaited:
+        ended.wait(_END_SECONDS)
+
+
+class _Requests(Iterator[ledger_pb2.AppendRequest]):
+    """What is sent on a stream; grpc takes it from a thread of its own, which can be waited for."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[ledger_pb2.AppendRequest | None] = queue.SimpleQueue()
+        self._sender: threading.Thread | None = None
+
+    def put(self, request: ledger_pb2.AppendRequest) -> None:
+        self._queue.put(request)
+
+    def __next__(self) -> ledger_pb2.AppendRequest:
+        self._sender = threading.current_thread()
+        request = self._queue.get()
+        if request is None:
+            raise StopIteration
+        return request
+
+    def end(self) -> None:
+        """Say that there are no more, and wait until grpc's thread has ended."""
+        self._queue.put(None)
+        if self._sender is not None:
+            self._sender.join(_END_SECONDS)
+
+
 class _AppendStream:
     """A bidirectional stream on which one batch at a time is exchanged.
 
@@ -282,12 +321,13 @@ class _AppendStream:
     """
 
     def __init__(self, stub: ledger_pb2_grpc.LedgerServiceStub) -> None:
-        self._requests: queue.SimpleQueue[ledger_pb2.AppendRequest | None] = queue.SimpleQueue()
+        self._requests = _Requests()
         self._answers: queue.SimpleQueue[ledger_pb2.AppendResponse | grpc.RpcError | None] = (
             queue.SimpleQueue()
         )
-        self._call = stub.Append(iter(self._requests.get, None))
-        threading.Thread(target=self._read, name="append-answers", daemon=True).start()
+        self._call = stub.Append(self._requests)
+        self._reader = threading.Thread(target=self._read, name="append-answers", daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         try:
@@ -315,8 +355,10 @@ class _AppendStream:
         return answer
 
     def close(self) -> None:
-        self._requests.put(None)
-        self._call.cancel()
+        """End the stream, and every thread that works on it."""
+        _end(self._call)
+        self._requests.end()
+        self._reader.join(_END_SECONDS)
 
 
 def _result(result: ledger_pb2.AppendResult) -> Receipt | Refusal:

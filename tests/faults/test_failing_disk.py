@@ -28,6 +28,9 @@ KINDS: Final = (
 ENOUGH: Final = 0.9
 """The share of a workload's calls that fail in one sweep, at least: how many a run makes depends on its speed."""
 
+ATTEMPTS: Final = 3
+"""Runs for one call, at most: on busy cores a run does more at once, and makes fewer calls."""
+
 
 class Play(Protocol):
     """One run of a workload, of which one call fails."""
@@ -65,7 +68,7 @@ def witness(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[agent_scene.Stage]:
     """A ledger that has a node for every run of one sweep."""
-    made = agent_scene.Stage.make(tmp_path_factory.mktemp("stage"), nodes=500)
+    made = agent_scene.Stage.make(tmp_path_factory.mktemp("stage"), nodes=1_000)
     yield made
     made.ledger.end()
 
@@ -136,6 +139,15 @@ def play(start: Start, fault: Fault) -> Outcome:
     return Outcome(struck, None)
 
 
+def play_until_struck(start: Start, fault: Fault) -> Outcome:
+    """Play a run, and again where it came to its end before the call that was to fail; the last time counts."""
+    for _ in range(ATTEMPTS):
+        outcome = play(start, fault)
+        if outcome.struck or outcome.wrong is not None:
+            break
+    return outcome
+
+
 def calls_of(start: Start) -> int:
     """Return how many calls a run makes of which none fails."""
     run = start(None)
@@ -158,7 +170,7 @@ def test_whatever_call_fails_nothing_acknowledged_is_lost(
 @pytest.mark.parametrize(("how", "then"), KINDS, ids=lambda value: value.name)
 def test_every_call_fails_in_turn(start: Start, how: How, then: Then) -> None:
     calls = calls_of(start)
-    played = [play(start, Fault(how, at, then)) for at in range(1, calls + 1)]
+    played = [play_until_struck(start, Fault(how, at, then)) for at in range(1, calls + 1)]
     struck = sum(one.struck for one in played)
     print(f"{how.name}, then {then.name}: {struck} of {calls} calls failed")  # noqa: T201
     assert [one.wrong for one in played if one.wrong is not None] == []

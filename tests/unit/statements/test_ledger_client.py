@@ -1,5 +1,6 @@
 """The ledger's client: what a real ledger answers is read, what no ledger could mean is refused with a reason."""
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -35,6 +36,22 @@ def refused(call: Callable[[], object]) -> str:
     with pytest.raises(SubmissionError) as caught:
         call()
     return caught.value.reason
+
+
+def test_no_thread_works_on_a_stream_that_was_closed(ledger: RealLedger) -> None:
+    key = SigningKey.generate()  # nobody knows it: refused, and that is an answer
+    before = set(threading.enumerate())
+    with LedgerClient(ledger.target) as client:
+        client.append([opening(key, ledger.pins.digest, b"9" * 16)])
+        during = {thread for thread in threading.enumerate() if thread not in before}
+        began = time.monotonic()
+        client.rest()
+        left = [thread.name for thread in during if thread.is_alive()]
+        assert time.monotonic() - began < 2
+    assert len(during) >= 2, "grpc's sender and the reader of answers, at least"
+    assert len(left) <= 1, "grpc's own, of the channel"
+    stuck = [t for t in during if t.is_alive() and t.name == "append-answers"]
+    assert stuck == []
 
 
 def test_what_a_real_ledger_logged_can_be_proven(ledger: RealLedger) -> None:
