@@ -63,7 +63,7 @@ def _log_for_people() -> None:
     structlog.configure(
         processors=[_as_words],
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )
 
 

@@ -7,7 +7,10 @@ import structlog
 
 
 def log_as_json() -> None:
-    """Have structured logs written to stderr as JSON, with level and time."""
+    """Have structured logs written to stderr as JSON, with level and time.
+
+    Each line in one write, its end included: what another thread writes meanwhile does not land in it.
+    """
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -15,5 +18,5 @@ def log_as_json() -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )
