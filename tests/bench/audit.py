@@ -18,7 +18,7 @@ from typing import Final
 from statements.log_trust import LogTrust
 from statements.verification import registry
 from tests.bench.figure import Figure, openssl_verifies_a_second
-from tests.unit.verifier.logbook import MINUTE, T0, TRAINING, Logbook, served
+from tests.unit.verifier.logbook import T0, TRAINING, Logbook, served
 from verifier.agreement.parse import parse_agreement
 from verifier.evidence.gather import gather
 from verifier.evidence.windows import party_windows
@@ -97,12 +97,5 @@ def _book() -> Logbook:
     book = Logbook.begin({"windows.late_grace": '"1 h"', "windows.tick": '"10 min"'})
     for at in range(NODES):
         book.enrol("aurora", f"aurora/{at}")
-    work = replace(TRAINING, slots=True)
-    for at in range(WINDOWS):
-        start = T0 + at * MINUTE
-        book.now_ms = start + MINUTE
-        for node in book.nodes.values():
-            book.log(book.window(node, start, work))
-        if at % MINUTES_A_TICK == MINUTES_A_TICK - 1:
-            book.tick()
+    book.minutes(replace(TRAINING, slots=True), WINDOWS, a_tick=MINUTES_A_TICK)
     return book

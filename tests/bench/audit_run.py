@@ -14,12 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from protos.stillwatch.statement.v1 import governance_pb2
 from tests.bench.figure import Figure
-from tests.unit.verifier.logbook import MINUTE, T0, TRAINING, Logbook
+from tests.unit.verifier.logbook import MINUTE, PARTIES, T0, TRAINING, Logbook
 from verifier.instants import rfc3339
 
-PARTIES: Final = ("aurora", "borealis", "cygnus")
 NODES: Final = 100
 """Of each party."""
 WINDOWS: Final = 240
@@ -78,22 +76,6 @@ def _command(book: Logbook, folder: Path) -> list[str]:
 def _book() -> Logbook:
     """Return a log of a pause that is triggered at once, and in which every node of three parties trains on."""
     book = Logbook.begin({"windows.late_grace": '"10 min"', "windows.tick": '"10 min"'})
-    for party in PARTIES:
-        book.say(party, governance_pb2.Accession(agreement=book.pins.digest, party=party))
-        for at in range(NODES):
-            book.enrol(party, f"{party}/{at}")
-    book.tick()
-    for indicator, value in (("task_horizon", 16.0), ("training_speedup", 52.0)):
-        for who in ("meridian", "northlight"):
-            fact = governance_pb2.Fact(indicator=indicator, value=value, source="published")
-            fact.agreement = book.pins.digest
-            book.say(who, fact)
-    work = replace(TRAINING, slots=True)
-    for at in range(WINDOWS):
-        start = T0 + at * MINUTE
-        book.now_ms = start + MINUTE
-        for node in book.nodes.values():
-            book.log(book.window(node, start, work))
-        if at % MINUTES_A_TICK == MINUTES_A_TICK - 1:
-            book.tick()
+    book.trigger(NODES)
+    book.minutes(replace(TRAINING, slots=True), WINDOWS, a_tick=MINUTES_A_TICK)
     return book

@@ -43,6 +43,7 @@ T0: Final = 1_780_315_200_000
 """2026-06-01T12:00:00Z, a boundary of windows."""
 MINUTE: Final = 60_000
 H100: Final = "NVIDIA H100 80GB HBM3"
+PARTIES: Final = ("aurora", "borealis", "cygnus")
 CAP_FLOP: Final = 5e17
 TERMS: Final = {
     "witnesses.policy": '"quorum none\\n"',
@@ -53,7 +54,7 @@ TERMS: Final = {
     "stages.lifting": '"2 min"',
     "obligations.training-cap.limit": f'"{CAP_FLOP:g} FLOP"',
     "obligations.coverage-floor.cure": '"5 min"',
-    **{f"parties.{name}.declared_h100e": '"16 H100e"' for name in ("aurora", "borealis", "cygnus")},
+    **{f"parties.{name}.declared_h100e": '"16 H100e"' for name in PARTIES},
 }
 NODES: Final = 2
 CHIPS: Final = 8
@@ -118,7 +119,7 @@ class Logbook:
         book = cls()
         template = (ROOT / "policies/agreements/frontier-pause.toml").read_text()
         names = {
-            "parties": ("aurora", "borealis", "cygnus"),
+            "parties": PARTIES,
             "evaluators": ("meridian", "northlight", "openbench"),
             "adjudicators": ("judge-adeyemi", "judge-lindqvist", "judge-tanaka"),
             "verifiers": ("auditor",),
@@ -293,6 +294,29 @@ class Logbook:
         self.tick()
         self.now_ms = start + MINUTE
 
+    def trigger(self, nodes: int) -> None:
+        """Have every party accede and enrol so many nodes, and two evaluators say what triggers the pause."""
+        for party in PARTIES:
+            self.say(party, governance_pb2.Accession(agreement=self.pins.digest, party=party))
+            for at in range(nodes):
+                self.enrol(party, f"{party}/{at}")
+        self.tick()
+        for indicator, value in (("task_horizon", 16.0), ("training_speedup", 52.0)):
+            for who in ("meridian", "northlight"):
+                fact = governance_pb2.Fact(indicator=indicator, value=value, source="published")
+                fact.agreement = self.pins.digest
+                self.say(who, fact)
+
+    def minutes(self, work: Work, count: int, *, a_tick: int) -> None:
+        """Log so many windows of every node from the start on, all at one work, with a tick each ``a_tick`` minutes."""
+        for at in range(count):
+            start = T0 + at * MINUTE
+            self.now_ms = start + MINUTE
+            for node in self.nodes.values():
+                self.log(self.window(node, start, work))
+            if at % a_tick == a_tick - 1:
+                self.tick()
+
     def note(self) -> bytes:
         levels = build_levels(self.records)
         size = len(self.records)
@@ -423,17 +447,8 @@ def play(
     that a tick stands past the grace.
     """
     book = Logbook.begin(terms)
-    for party in ("aurora", "borealis", "cygnus"):
-        book.say(party, governance_pb2.Accession(agreement=book.pins.digest, party=party))
-        for at in range(NODES):
-            book.enrol(party, f"{party}/{at}")
-    book.tick()
-    for indicator, value in (("task_horizon", 16.0), ("training_speedup", 52.0)):
-        for who in ("meridian", "northlight"):
-            fact = governance_pb2.Fact(indicator=indicator, value=value, source="published")
-            fact.agreement = book.pins.digest
-            book.say(who, fact)
-    before = dict.fromkeys(("aurora", "borealis", "cygnus"), TRAINING)
+    book.trigger(NODES)
+    before = dict.fromkeys(PARTIES, TRAINING)
     for _ in range(2):
         book.minute(before)
     for _ in range(2):
