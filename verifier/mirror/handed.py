@@ -8,6 +8,7 @@ what it said.
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import groupby
 
 import numpy as np
 
@@ -34,8 +35,8 @@ def with_handed(prefix: LogPrefix, source: Source, shelf: Shelf | None = None) -
     lacking = _lacking(prefix, bodies)
     size = _size(source)
     found: dict[int, bytes] = {}
-    for bundle in sorted({index // WIDTH for index in lacking}):
-        wanted = {index: lacking[index] for index in lacking if index // WIDTH == bundle}
+    for bundle, indices in groupby(sorted(lacking), lambda index: index // WIDTH):
+        wanted = {index: lacking[index] for index in indices}
         here = {
             index: body
             for index, body in _held(source, bundle, min(WIDTH, prefix.size - bundle * WIDTH), size)
