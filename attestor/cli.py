@@ -20,6 +20,7 @@ from attestor.observe import observe
 from attestor.output import Json, as_text, printable, show
 from attestor.preview import Preview
 from attestor.recording import RecordingReader
+from attestor.recording_cli import convert_command
 from attestor.recover import recover
 from attestor.revoke import revoke
 from attestor.rotate import rotate
@@ -72,6 +73,7 @@ def _as_words(_logger: object, level: str, event: MutableMapping[str, object]) -
     return printable(", ".join([words, *(f"{name} {value}" for name, value in event.items())]))
 
 
+agent.add_command(convert_command)
 agent.add_command(enrol)
 agent.add_command(recover)
 agent.add_command(revoke)

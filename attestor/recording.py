@@ -1,17 +1,16 @@
-"""Recordings of telemetry: gzip, a JSON header line, then CSV. See docs/recording-format.md.
+"""Recordings of telemetry, in either of two forms: gzip of CSV, or Parquet. See docs/recording-format.md.
 
-Reading and writing stream: memory does not grow with the recording.
+What a recording must be is checked here, once, whatever its form; ``recording_forms`` knows the bytes. Reading and
+writing stream: memory does not grow with the recording.
 """
 
-import csv
-import gzip
-import json
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import importlib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Final, Self
+from typing import IO, Final, Protocol, Self, cast
 
 from attestor.channels import (
     CHANNELS,
@@ -22,118 +21,97 @@ from attestor.channels import (
     clean,
 )
 from attestor.errors import RecordingError
+from attestor.recording_forms.csv_gz import CsvReader, CsvWriter
+from attestor.recording_forms.interface import FormReader, FormWriter
+from attestor.recording_header import (
+    RecordedChip,
+    RecordingHeader,
+    decode_header,
+    encode_header,
+    verify_header,
+)
+from statements.keys import sync_folder
 
-FORMAT: Final = "stillwatch.recording/1"
-TELEMETRY: Final = ("recorded", "simulated")
-_LONGEST_HEADER: Final = 1 << 20
+__all__ = [
+    "RecordedChip",
+    "RecordingHeader",
+    "RecordingReader",
+    "RecordingWriter",
+    "convert",
+    "verify_absent",
+]
 
-
-@dataclass(frozen=True, slots=True)
-class RecordedChip:
-    """A chip of a recording: its vendor's unique id and model name."""
-
-    uuid: str
-    model: str
-
-
-@dataclass(frozen=True, slots=True)
-class RecordingHeader:
-    """What a recording says of itself.
-
-    ``telemetry`` is "recorded" (read from real hardware) or "simulated" (made by a model);
-    ``origin`` and ``licence`` say where it is from and who may use it; ``chips`` gives the rows;
-    ``period_ms`` is the time between two readings of a row, at least 1; ``labels`` is free text.
-    """
-
-    telemetry: str
-    origin: str
-    licence: str
-    chips: tuple[RecordedChip, ...]
-    driver: str
-    period_ms: int
-    labels: Mapping[str, str] = field(default_factory=dict)
+CSV, PARQUET = ".csv.gz", ".parquet"
+PART: Final = ".part"
+_PARQUET_MAGIC: Final = b"PAR1"
+_LATEST_MS: Final = 2**63 - 1
 
 
-def _encode_header(header: RecordingHeader) -> str:
-    return json.dumps(
-        {
-            "format": FORMAT,
-            "telemetry": header.telemetry,
-            "origin": header.origin,
-            "licence": header.licence,
-            "chips": [{"uuid": chip.uuid, "model": chip.model} for chip in header.chips],
-            "driver": header.driver,
-            "period_ms": header.period_ms,
-            "labels": dict(header.labels),
-        },
-        ensure_ascii=False,
-    )
+class _Parquet(Protocol):
+    def ParquetReader(self, path: Path) -> FormReader: ...  # noqa: N802 - a class
+
+    def ParquetWriter(  # noqa: N802 - a class
+        self, file: IO[bytes], header: str, columns: Sequence[str]
+    ) -> FormWriter: ...
 
 
-def decode_header(line: str, where: str) -> RecordingHeader:
-    """Parse the first line of a recording; ``where`` names the file in errors."""
+def _parquet(path: Path) -> _Parquet:
     try:
-        found = json.loads(line)
-    except (ValueError, RecursionError) as error:  # absurdly deep is no header either
+        found = importlib.import_module("attestor.recording_forms.parquet")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "pyarrow":
+            raise
         raise RecordingError(
-            "BAD_HEADER", f"{where}: line 1: not JSON ({error}); a recording starts with a header"
+            "NEEDS_PARQUET", f"{path}: Parquet needs pyarrow: pip install 'stillwatch[parquet]'"
         ) from error
-    try:
-        if found["format"] != FORMAT:
-            raise RecordingError(
-                "UNKNOWN_FORMAT", f"{where}: line 1: format is {found['format']!r}, not {FORMAT!r}"
-            )
-        header = RecordingHeader(
-            telemetry=found["telemetry"],
-            origin=str(found["origin"]),
-            licence=str(found["licence"]),
-            chips=tuple(RecordedChip(str(c["uuid"]), str(c["model"])) for c in found["chips"]),
-            driver=str(found["driver"]),
-            period_ms=found["period_ms"],
-            labels={str(key): str(value) for key, value in found.get("labels", {}).items()},
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise RecordingError(
-            "BAD_HEADER", f"{where}: line 1: the header lacks or misspells {error}"
-        ) from error
-    if header.telemetry not in TELEMETRY:
-        raise RecordingError(
-            "BAD_HEADER",
-            f"{where}: line 1: telemetry is {header.telemetry!r}, not one of "
-            f"{', '.join(TELEMETRY)}",
-        )
-    if len({chip.uuid for chip in header.chips}) != len(header.chips):
-        raise RecordingError("BAD_HEADER", f"{where}: line 1: two chips have one uuid")
-    if type(header.period_ms) is not int or header.period_ms < 1:
-        raise RecordingError(
-            "BAD_HEADER",
-            f"{where}: line 1: period_ms is {header.period_ms!r}, not a whole "
-            "number of milliseconds from 1",
-        )
-    return header
+    return cast("_Parquet", found)
 
 
 class RecordingWriter:
-    """Writes a recording to ``path``, row by row. Use it as a context manager.
+    """Writes a recording to ``path``, row by row, as Parquet where its name ends so. Use it as a context manager.
 
-    ``channels`` are the columns, by name, chips' and node's alike. The same input gives the same
-    bytes: the gzip header carries no time and no name.
+    ``channels`` are the columns, by name, chips' and node's alike; ``line`` is the header as it stands elsewhere, where
+    it is copied. The same input gives the same bytes. Under its name the file is there whole and durable, or not at
+    all: until then it is ``part``, which is removed after an error. Raises RecordingError.
     """
 
-    def __init__(self, path: Path, header: RecordingHeader, channels: Sequence[str]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        header: RecordingHeader,
+        channels: Sequence[str],
+        *,
+        line: str | None = None,
+    ) -> None:
+        verify_header(header, str(path))
         unknown = [name for name in channels if name not in CHANNELS]
         if unknown:
             raise RecordingError("UNKNOWN_CHANNEL", f"{path}: no such channel: {unknown[0]!r}")
+        self.part = path.with_name(path.name + PART)
         self._path = path
         self._header = header
         self._channels = tuple(channels)
         self._newest = 0
-        self._raw: IO[bytes] = path.open("wb")
-        self._gzip = gzip.GzipFile(
-            filename="", fileobj=self._raw, mode="wb", compresslevel=6, mtime=0
-        )
-        columns = ",".join(("time_ms", "chip", *self._channels))
-        self._gzip.write(f"{_encode_header(header)}\n{columns}\n".encode())
+        form = _parquet(path).ParquetWriter if path.suffix == PARQUET else CsvWriter
+        try:
+            text = line or encode_header(header)
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise RecordingError(
+                "BAD_HEADER", f"{path}: a name that is no text: {error}"
+            ) from error
+        with self._told():
+            self._file: IO[bytes] = self.part.open("wb")
+            self._form: FormWriter = form(self._file, text, ("time_ms", "chip", *self._channels))
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise RecordingError(
+                "UNWRITABLE", f"cannot write {self._path}: {error.strerror or error}"
+            ) from error
 
     def write(self, reading: Reading) -> None:
         """Append one row. Times must not go backwards; what was not read, or cannot be, becomes a blank."""
@@ -147,14 +125,37 @@ class RecordingWriter:
                 "UNKNOWN_CHIP", f"{self._path}: chip {reading.chip} is not in the header"
             )
         self._newest = reading.time_ms
-        cells = [str(reading.time_ms), str(reading.chip)]
-        cells.extend(_cell(name, reading.values.get(name)) for name in self._channels)
-        self._gzip.write((",".join(cells) + "\n").encode())
+        get = reading.values.get
+        cells = [
+            None if (value := get(name)) is None else clean(name, value) for name in self._channels
+        ]
+        with self._told():
+            self._form.write(reading.time_ms, reading.chip, cells)
+
+    def flush(self) -> None:
+        """Let ``part`` be read up to here, as far as the form allows: one that is cut off in CSV is."""
+        with self._told():
+            self._form.flush()
+            self._file.flush()
 
     def close(self) -> None:
-        """Finish the file."""
-        self._gzip.close()
-        self._raw.close()
+        """Finish the file, and give it its name."""
+        with self._told():
+            self._form.finish()
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self.part.replace(self._path)
+            sync_folder(self._path.parent)
+
+    def abandon(self, *, keep: bool = False) -> None:
+        """Leave the file, and remove ``part`` unless it is to be kept."""
+        self._form.leave()
+        with suppress(OSError):
+            self._file.close()
+        if not keep:
+            with suppress(OSError):
+                self.part.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self
@@ -165,120 +166,88 @@ class RecordingWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        if error is not None:
+            self.abandon()
+            return
+        try:
+            self.close()
+        except RecordingError:
+            self.abandon()
+            raise
 
 
-def _cell(name: str, value: float | None) -> str:
-    if value is None or clean(name, value) is None:
-        return ""
-    return str(int(value)) if value == int(value) else repr(float(value))
+def _open(path: Path) -> FormReader:
+    """Open a recording in whatever form its first bytes are of; its name says nothing."""
+    try:
+        with path.open("rb") as file:
+            magic = file.read(len(_PARQUET_MAGIC))
+        return _parquet(path).ParquetReader(path) if magic == _PARQUET_MAGIC else CsvReader(path)
+    except OSError as error:
+        raise RecordingError("UNREADABLE", f"{path}: {error.strerror or error}") from error
 
 
 class RecordingReader:
-    """Reads a recording from ``path``. Opening it reads the header; iterating gives its readings.
+    """Reads a recording from ``path``, in either form. Opening it reads the header; iterating gives its readings.
 
-    Blank cells and sentinels are absent from a reading's values. Raises RecordingError, with the
-    line's number, for anything that is not a recording; what came before the error was good.
+    ``line`` is the header as it stands there. Blank cells and sentinels are absent from a reading's values. Raises
+    RecordingError, with the place, for anything that is not a recording; what came before the error was good.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._line = 1
+        self._form = _open(path)
         try:
-            self._file = gzip.open(path, "rt", encoding="utf-8", newline="")  # noqa: SIM115 - closed by close()
-        except OSError as error:
-            raise RecordingError("UNREADABLE", f"{path}: {error.strerror}") from error
-        first = self._guarded_line()
-        if not first:
-            raise RecordingError("BAD_HEADER", f"{path}: the file is empty")
-        self.header = decode_header(first, str(path))
-        self._line = 2
-        self.channels = self._columns(self._guarded_line())
+            self.line = self._form.header
+            self.header = decode_header(self.line, f"{path}: {self._form.head}")
+            self.channels = self._channels(self._form.columns)
+        except RecordingError:
+            self.close()
+            raise
 
-    def _guarded_line(self) -> str:
-        try:
-            return self._file.readline(_LONGEST_HEADER)
-        except (EOFError, OSError, zlib.error, UnicodeDecodeError) as error:
-            raise self._broken(error) from error
-
-    def _broken(self, error: Exception) -> RecordingError:
-        if isinstance(error, EOFError):
-            return RecordingError(
-                "TRUNCATED", f"{self._path}: after line {self._line}: the file is cut short"
-            )
-        return RecordingError(
-            "CORRUPT", f"{self._path}: near line {self._line}: not intact gzip text ({error})"
-        )
-
-    def _columns(self, line: str) -> tuple[str, ...]:
-        columns = line.rstrip("\r\n").split(",")
-        if columns[:2] != ["time_ms", "chip"]:
+    def _channels(self, columns: Sequence[str]) -> tuple[str, ...]:
+        if tuple(columns[:2]) != ("time_ms", "chip"):
             raise RecordingError(
-                "BAD_COLUMNS", f"{self._path}: line 2: the first columns must be time_ms,chip"
+                "BAD_COLUMNS",
+                f"{self._path}: {self._form.names}: the first columns must be time_ms,chip",
             )
         for name in columns[2:]:
             if name not in CHANNELS:
                 raise RecordingError(
-                    "UNKNOWN_CHANNEL", f"{self._path}: line 2: no such channel: {name!r}"
+                    "UNKNOWN_CHANNEL",
+                    f"{self._path}: {self._form.names}: no such channel: {name!r}",
                 )
         if len(set(columns)) != len(columns):
-            raise RecordingError("BAD_COLUMNS", f"{self._path}: line 2: a column comes twice")
+            raise RecordingError(
+                "BAD_COLUMNS", f"{self._path}: {self._form.names}: a column comes twice"
+            )
         return tuple(columns[2:])
 
     def __iter__(self) -> Iterator[Reading]:
         newest = 0
-        rows = csv.reader(self._file)
-        while True:
-            self._line += 1
-            try:
-                row = next(rows)
-            except StopIteration:
-                return
-            except (EOFError, OSError, zlib.error, UnicodeDecodeError, csv.Error) as error:
-                raise self._broken(error) from error
-            reading = self._reading(row)
-            if reading.time_ms < newest:
+        for number, time_ms, chip, cells in self._form.rows():
+            if not NODE <= chip < len(self.header.chips) or not 0 <= time_ms <= _LATEST_MS:
+                raise RecordingError(
+                    "BAD_ROW",
+                    f"{self._path}: {self._form.unit} {number}: chip {chip} at {time_ms} ms is outside the "
+                    f"recording of {len(self.header.chips)} chips",
+                )
+            if time_ms < newest:
                 raise RecordingError(
                     "TIME_BACKWARDS",
-                    f"{self._path}: line {self._line}: time goes back from {newest} to "
-                    f"{reading.time_ms} ms",
+                    f"{self._path}: {self._form.unit} {number}: time goes back from {newest} to {time_ms} ms",
                 )
-            newest = reading.time_ms
-            yield reading
-
-    def _reading(self, row: list[str]) -> Reading:
-        if len(row) != len(self.channels) + 2:
-            raise RecordingError(
-                "BAD_ROW",
-                f"{self._path}: line {self._line}: {len(row)} cells, the columns are "
-                f"{len(self.channels) + 2}",
-            )
-        try:
-            time_ms, chip = int(row[0]), int(row[1])
-            cells = [
-                (name, float(cell))
-                for name, cell in zip(self.channels, row[2:], strict=True)
-                if cell
-            ]
-        except ValueError as error:
-            raise RecordingError("BAD_ROW", f"{self._path}: line {self._line}: {error}") from error
-        if not NODE <= chip < len(self.header.chips) or time_ms < 0:
-            raise RecordingError(
-                "BAD_ROW",
-                f"{self._path}: line {self._line}: chip {chip} at {time_ms} ms is outside the "
-                f"recording of {len(self.header.chips)} chips",
-            )
-        mine = NODE_CHANNEL_NAMES if chip == NODE else CHIP_CHANNEL_NAMES
-        values = {
-            name: value
-            for name, cell in cells
-            if name in mine and (value := clean(name, cell)) is not None
-        }
-        return Reading(time_ms, chip, values)
+            newest = time_ms
+            mine = NODE_CHANNEL_NAMES if chip == NODE else CHIP_CHANNEL_NAMES
+            values = {
+                name: value
+                for name, cell in zip(self.channels, cells, strict=True)
+                if cell is not None and name in mine and (value := clean(name, cell)) is not None
+            }
+            yield Reading(time_ms, chip, values)
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        self._form.close()
 
     def __enter__(self) -> Self:
         return self
@@ -290,3 +259,28 @@ class RecordingReader:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def verify_absent(path: Path) -> None:
+    """Refuse to write where something is already, be it a recording or what is left of one: RecordingError."""
+    for there in (path, path.with_name(path.name + PART)):
+        if there.exists():
+            raise RecordingError("EXISTS", f"{there} exists: move it away, or choose another name")
+
+
+def convert(source: Path, target: Path) -> int:
+    """Write the recording at ``source`` to ``target``, in the form of its name; return how many rows it has.
+
+    The header stays as it is, to the letter, and so does every value that is a reading. What is there already is not
+    written over. Raises RecordingError.
+    """
+    verify_absent(target)
+    rows = 0
+    with (
+        RecordingReader(source) as reader,
+        RecordingWriter(target, reader.header, reader.channels, line=reader.line) as writer,
+    ):
+        for reading in reader:
+            writer.write(reading)
+            rows += 1
+    return rows

@@ -4,12 +4,15 @@ import gzip
 import re
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
 from attestor.channels import CHIP_CHANNELS, NODE, NODE_CHANNELS, Channel, clean
 from attestor.errors import RecordingError
-from attestor.recording import RecordingHeader, RecordingReader
+from attestor.recording import RecordingHeader, RecordingReader, convert
+from attestor.recording_forms.parquet import ROWS_A_GROUP
+from attestor.recording_header import MOST_CHIPS
 from stillwatch import main as command
 
 PAGE = Path(__file__).parents[2] / "docs/recording-format.md"
@@ -73,13 +76,32 @@ def test_the_example_is_a_recording_and_reads_as_the_page_says(tmp_path: Path) -
     ]
 
 
-def test_every_reason_that_a_reader_gives_is_listed() -> None:
-    given = set(
-        re.findall(r'"([A-Z_]{5,})"', (PAGE.parents[1] / "attestor/recording.py").read_text())
-    )
-    only_writers = {"UNKNOWN_CHIP"}
-    listed = set(re.findall(r"^\| `([A-Z_]+)` \|", section("What is refused"), re.MULTILINE))
-    assert listed == given - only_writers
+def test_every_reason_that_readers_and_writers_give_is_listed() -> None:
+    room = PAGE.parents[1] / "attestor"
+    files = [*room.glob("recording*.py"), *(room / "recording_forms").glob("*.py")]
+    assert len(files) >= 6
+    given = {reason for file in files for reason in re.findall(r'"([A-Z_]{5,})"', file.read_text())}
+    listed = [
+        set(re.findall(r"^\| `([A-Z_]+)` \|", section(heading), re.MULTILINE))
+        for heading in ("What is refused", "What writers refuse")
+    ]
+    assert set.union(*listed) == given
+    assert not set.intersection(*listed)
+
+
+def test_the_types_and_the_place_of_the_header_in_parquet_are_those_listed(tmp_path: Path) -> None:
+    convert(example(tmp_path), tmp_path / "example.parquet")
+    text = section("Parquet")
+    with pq.ParquetFile(tmp_path / "example.parquet") as file:
+        (key,) = file.metadata.metadata
+        types = {one.name: str(one.type) for one in file.schema_arrow}
+    assert f"under `{key.decode()}`" in text
+    assert f"{ROWS_A_GROUP:,} rows a row group" in text
+    for name in ("time_ms", "chip"):
+        assert f"| `{name}` | {types.pop(name)} |" in text
+    assert set(types.values()) == {"double"}
+    assert "| each channel | float64;" in text
+    assert f"at most {MOST_CHIPS:,}" in section("The header")
 
 
 def test_lines_may_end_as_on_windows_and_members_may_follow_one_another(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tests.unit.verifier.offline.bundling import bundle_of, play
 EXTRAS = (
     *("numpy", "scipy", "pydantic", "httpx", "rich", "cel_expr_python"),
     *("obstore", "starlette", "uvicorn", "google.rpc", "grpc_status", "grpc_health"),
-    *("grpc_reflection", "grpc_tools", "pytest", "hypothesis"),
+    *("grpc_reflection", "grpc_tools", "pytest", "hypothesis", "pyarrow"),
 )
 """What the extras bring: none of it is on a base install."""
 
