@@ -3,6 +3,7 @@
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Final
 
 from statements.features import FEATURES, TENSOR_BINS
@@ -43,21 +44,33 @@ _MOVED: Final = {
 }
 
 
-def _weights(samples: Sequence[Sample], end_ms: int, hold_ms: int) -> list[int]:
-    """Return how long each sample stands: until the next or the window's end, at most the hold."""
-    ends = [time_ms for time_ms, _ in samples[1:]] + [end_ms]
-    return [
-        min(until - time_ms, hold_ms) for (time_ms, _), until in zip(samples, ends, strict=True)
-    ]
+_ABOUT_BEFORE: Final = "_active"
+"""How channels end whose samples are about the time before them: GPM, and whoever averages counters."""
 
 
-def _mean(samples: Sequence[Sample], end_ms: int, hold_ms: int) -> float:
+def _weights(times: Sequence[int], edge_ms: int, hold_ms: int) -> list[int]:
+    """Return how long each sample stands, ms: until the next, at most the hold.
+
+    The last stands until the edge of the window, or as long as the one before it where that is more: the next sample
+    is not known here.
+    """
+    if not times:
+        return []
+    apart = [after - before for before, after in pairwise(times)]
+    last = max(edge_ms - times[-1], *apart[-1:], 1)
+    return [min(one, hold_ms) for one in (*apart, last)]
+
+
+def _weights_before(times: Sequence[int], edge_ms: int, hold_ms: int) -> list[int]:
+    """Return how long before it each sample is about: the same, backwards from the window's start."""
+    mirrored = [-time_ms for time_ms in reversed(times)]
+    return _weights(mirrored, -edge_ms, hold_ms)[::-1]
+
+
+def _mean(samples: Sequence[Sample], weights: Sequence[int]) -> float:
     if not samples:
         return math.nan
-    weights = _weights(samples, end_ms, hold_ms)
     total = sum(weights)
-    if not total:
-        return samples[-1][1]
     return sum(weight * value for weight, (_, value) in zip(weights, samples, strict=True)) / total
 
 
@@ -81,32 +94,54 @@ def _bins(samples: Sequence[Sample]) -> list[float]:
     return [count / len(samples) for count in counts]
 
 
-def _clock_under_tensor(samples: Samples) -> float:
-    """Return the mean SM clock weighted by tensor activity, over instants at which both were read."""
-    clocks = dict(samples.get("sm_clock_mhz", ()))
-    both = [(clocks[at], active) for at, active in samples.get("tensor_active", ()) if at in clocks]
-    total = sum(active for _, active in both)
-    return sum(clock * active for clock, active in both) / total if total else math.nan
+def _clock_under_tensor(samples: Samples, weights: Sequence[int]) -> float:
+    """Return the mean SM clock weighted by tensor activity: each sample with the mean clock of the time it is about.
+
+    Activity is a share of cycles: with the mean clock of the same time it gives the cycles, whatever happened within.
+    Activity in whose time no clock was read does not count.
+    """
+    clocks = samples.get("sm_clock_mhz", ())
+    times = [time_ms for time_ms, _ in clocks]
+    total = weighed = 0.0
+    for weight, (at_ms, active) in zip(weights, samples.get("tensor_active", ()), strict=True):
+        until = bisect_right(times, at_ms)
+        since = bisect_right(times, at_ms - weight, hi=until)
+        if until > since:
+            clock = sum(clock for _, clock in clocks[since:until]) / (until - since)
+            total += weight * active
+            weighed += weight * active * clock
+    return weighed / total if total else math.nan
 
 
 def chip_row(
-    samples: Samples, end_ms: int, hold_ms: int, moved: Mapping[str, float]
+    samples: Samples, window: tuple[int, int], hold_ms: int, moved: Mapping[str, float]
 ) -> list[float]:
     """Return a chip's features in the order of the feature set, NaN where there is no sample.
 
-    ``samples`` are the window's, by channel, in order of time; ``end_ms`` the window's end;
+    ``samples`` are the window's, by channel, in order of time; ``window`` its start and end, Unix milliseconds;
     ``hold_ms`` how long a sample may stand; ``moved`` what each cumulative counter grew by.
     """
+    start_ms, end_ms = window
+    weights: dict[str, list[int]] = {}
+    for channel in {*_MEANS.values()} & samples.keys():
+        times = [time_ms for time_ms, _ in samples[channel]]
+        if channel.endswith(_ABOUT_BEFORE):
+            weights[channel] = _weights_before(times, start_ms, hold_ms)
+        else:
+            weights[channel] = _weights(times, end_ms, hold_ms)
     bins = _bins(samples.get("tensor_active", ()))
     compute: dict[str, Callable[[], float]] = {
         "power_deviation": lambda: _deviation(samples.get("power_w", ())),
-        "sm_clock_tensor_mean": lambda: _clock_under_tensor(samples),
+        "sm_clock_tensor_mean": lambda: _clock_under_tensor(
+            samples, weights.get("tensor_active", ())
+        ),
     }
     row: list[float] = []
     for feature in FEATURES:
         name = feature.name
         if name in _MEANS:
-            row.append(_mean(samples.get(_MEANS[name], ()), end_ms, hold_ms))
+            channel = _MEANS[name]
+            row.append(_mean(samples.get(channel, ()), weights.get(channel, ())))
         elif name in _LARGEST:
             row.append(_largest(samples.get(_LARGEST[name], ())))
         elif name in _MOVED:

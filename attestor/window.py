@@ -4,8 +4,12 @@ Rules, stated once:
 
 - A window is [start, end). Readings in it make its features and its power series.
 - Means, deviations and shares are those of the window's samples. A mean, and a share of time, gives
-  each sample the time until the next sample of its channel, at most HOLD_PERIODS sample periods, so
-  that irregular sampling does not bend it; the deviation and the histogram count samples alike.
+  each sample the time until the next sample of its channel, and activity, which is about the time
+  before, the time since the one before: so that irregular sampling does not bend it. Where the other
+  sample lies outside the window, it is the time to the window's edge, or that of the neighbour where
+  that is more. It is at most HOLD_PERIODS sample periods; LEAST_HOLD_MS where that is more, since
+  some channels are read more rarely. The deviation and the histogram count samples alike.
+- The clock that activity is weighed with is the mean of the clock's samples of that activity's time.
 - Cumulative counters (energy, bytes) are differenced between the last reading at or before the
   start and the last at or before the end. Without the former, or after a reset, there is no value.
 - Wall energy is the sum of sample x dt. A sample of wall power stands from its time until the next
@@ -34,6 +38,8 @@ from statements.features import (
 
 HOLD_PERIODS: Final = 2
 """How many sample periods a sample may stand for when the next one is late."""
+LEAST_HOLD_MS: Final = 2_000
+"""A chip's sample may stand that long in any case: live sources read some channels once a second."""
 SLOT_MS: Final = 1_000
 """Length of a slot of the power series."""
 
@@ -145,7 +151,12 @@ def summarise(
         boot_id=rig.boot_id,
         chip_features=pack_rows(
             [
-                chip_row(rows[chip], span.end_ms, hold_ms, _differences(chip, at_start, at_end))
+                chip_row(
+                    rows[chip],
+                    (span.start_ms, span.end_ms),
+                    max(hold_ms, LEAST_HOLD_MS),
+                    _differences(chip, at_start, at_end),
+                )
                 for chip in range(rig.chips)
             ]
         ),

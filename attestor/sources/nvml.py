@@ -9,24 +9,41 @@ so that one that was reset is read again; so it is when nothing at all can be re
 chip that was there keeps its row.
 
 Where the driver keeps regular samples of power, utilisation and clock of every chip, they are fetched once a second and
-read as polling would have read them; energy is then read once a second, just before its end. Where that stops to
-work, chips are polled. NVML's averages lag (power is a one-second mean on most chips, sampled for a quarter
-of the time on some), so that the energy counter is what accounts rest on. Reference:
+read as polling would have read them; all else is then read once a second, just before its end. Where that stops to
+work, chips are polled. Activity (GPM) is about all the time since the reading before it, so that once a second loses no
+work, only the order of what happened within the second. NVML's averages lag (power is a one-second mean on most chips,
+sampled for a quarter of the time on some), so that the energy counter is what accounts rest on. Reference:
 https://docs.nvidia.com/deploy/nvml-api/
 """
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import pynvml
 
 from attestor.channels import Reading, clean
 from attestor.errors import ConfigError, SourceError
+from attestor.nvml_calls import (
+    FAST,
+    LOST,
+    SLOW,
+    Call,
+    Group,
+    Handle,
+    explain,
+    highest_clock,
+    offered,
+    offered_calls,
+    power_limit,
+)
+from attestor.nvml_fields import find_counters
+from attestor.nvml_gpm import LONGEST_MS, Gpm
+from attestor.nvml_reasons import find_reasons
 from attestor.nvml_samples import CHANNELS as KEPT_CHANNELS
 from attestor.nvml_samples import KeptSamples
 from attestor.settings import Settings
@@ -45,7 +62,7 @@ BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 AGAIN_MS: Final = 300_000
 """While a chip is missing the driver is asked for it so often: that takes a moment, in which no other is read."""
 SLOW_MS: Final = 1_000
-"""Temperature, memory and processes change slowly and cost more to ask for: once a second."""
+"""Temperature, memory and processes change slowly; they and bytes moved cost more to ask for: once a second."""
 FETCH_MS: Final = 1_000
 """Between two looks at the samples that the driver keeps."""
 LEAD_MS: Final = 50
@@ -57,87 +74,6 @@ MOST_FETCHED_MS: Final = 10_000
 _MOST_MISSED: Final = 3
 """Looks at the driver's samples in a row that may find nothing new of some chip; then chips are polled again."""
 
-_UINT32_SENTINELS: Final = frozenset({0xFFFF_FFFF})
-_UINT64_SENTINELS: Final = frozenset({0xFFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF})
-_ABSENT: Final = frozenset(
-    {
-        pynvml.NVML_ERROR_NOT_SUPPORTED,
-        pynvml.NVML_ERROR_FUNCTION_NOT_FOUND,
-        pynvml.NVML_ERROR_NO_PERMISSION,
-    }
-)
-"""Lasting refusals: the chip, the driver or the user that the agent runs as does not have it."""
-_LOST: Final = frozenset({pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED})
-
-Handle = Any  # an opaque ctypes pointer of pynvml's, which has no type annotations
-
-
-def _scaled(value: int, sentinels: frozenset[int], factor: float) -> float | None:
-    return None if value in sentinels else value * factor
-
-
-def _energy(handle: Handle) -> float | None:
-    value: int = pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
-    return None if value in _UINT64_SENTINELS else value
-
-
-# Sentinels of 32 bits are beyond what these channels can read: ``clean`` takes them out.
-def _power(handle: Handle) -> float:
-    milliwatts: int = pynvml.nvmlDeviceGetPowerUsage(handle)
-    return milliwatts * 1e-3
-
-
-def _utilisation(handle: Handle) -> float:
-    percent: int = pynvml.nvmlDeviceGetUtilizationRates(handle).gpu
-    return percent * 1e-2
-
-
-def _clock(handle: Handle) -> float:
-    megahertz: int = pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM)
-    return megahertz
-
-
-def _temperature(handle: Handle) -> float:
-    celsius: int = pynvml.nvmlDeviceGetTemperatureV(handle, pynvml.NVML_TEMPERATURE_GPU)
-    return celsius
-
-
-def _old_temperature(handle: Handle) -> float:
-    celsius: int = pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU)
-    return celsius
-
-
-def _memory(handle: Handle) -> float | None:
-    return _scaled(pynvml.nvmlDeviceGetMemoryInfo(handle).used, _UINT64_SENTINELS, 1)
-
-
-def _processes(handle: Handle) -> float | None:
-    # By its version: the name without one raises what is no NVMLError where the driver lacks it.
-    return len(pynvml.nvmlDeviceGetComputeRunningProcesses_v3(handle))
-
-
-def _power_limit(handle: Handle) -> float | None:
-    return _scaled(pynvml.nvmlDeviceGetEnforcedPowerLimit(handle), _UINT32_SENTINELS, 1e-3)
-
-
-def _highest_clock(handle: Handle) -> float | None:
-    value: int = pynvml.nvmlDeviceGetMaxClockInfo(handle, pynvml.NVML_CLOCK_SM)
-    return _scaled(value, _UINT32_SENTINELS, 1.0)
-
-
-Call = Callable[[Handle], float | None]
-_FAST: Final[Mapping[str, tuple[Call, ...]]] = {
-    "energy_mj": (_energy,),
-    "power_w": (_power,),
-    "utilisation": (_utilisation,),
-    "sm_clock_mhz": (_clock,),
-}
-_SLOW: Final[Mapping[str, tuple[Call, ...]]] = {
-    "temperature_c": (_temperature, _old_temperature),
-    "memory_used_bytes": (_memory,),
-    "processes": (_processes,),
-}
-
 
 @dataclass(slots=True)
 class _Chip:
@@ -146,28 +82,29 @@ class _Chip:
     handle: Handle
     fast: dict[str, Call]
     slow: dict[str, Call]
+    often: tuple[Group, ...]
+    seldom: tuple[Group, ...]
+    gpm: Gpm | None
     kept: tuple[KeptSamples, ...]
     slow_due_ms: int = 0
     lost: bool = field(default=False)
 
     @property
+    def channels(self) -> frozenset[str]:
+        """What can be read of it now."""
+        together = (group.channels for group in self.often + self.seldom)
+        return frozenset(self.fast).union(self.slow, *together)
+
+    def lose(self) -> None:
+        """Ask it for nothing more, and let go of what was allocated for it."""
+        self.lost = True
+        if self.gpm is not None:
+            self.gpm.close()
+
+    @property
     def unkept(self) -> dict[str, Call]:
         """What is asked for often, and of which the driver keeps no samples."""
         return {name: call for name, call in self.fast.items() if name not in KEPT_CHANNELS}
-
-
-def _explain(error: pynvml.NVMLError) -> str:
-    return f"NVML error {error.value}: {error}"
-
-
-_T = TypeVar("_T")
-
-
-def _offered(call: Callable[[], _T]) -> _T | None:
-    try:
-        return call()
-    except pynvml.NVMLError:
-        return None
 
 
 class NvmlSource:
@@ -192,11 +129,11 @@ class NvmlSource:
         with ExitStack() as opened:
             try:
                 pynvml.nvmlInit()
-                opened.callback(_offered, pynvml.nvmlShutdown)
+                opened.callback(offered, pynvml.nvmlShutdown)
                 count: int = pynvml.nvmlDeviceGetCount()
             except pynvml.NVMLError as error:
                 raise self._cannot_open(error) from error
-            found = self._probe_all(count)
+            found = self._probe_all(count, opened)
             self._opened = opened.pop_all()
         return found
 
@@ -223,15 +160,15 @@ class NvmlSource:
         if found != self.description:
             self.description = found
 
-    def _probe_all(self, count: int) -> SourceDescription:
+    def _probe_all(self, count: int, opened: ExitStack) -> SourceDescription:
         chips: list[_Chip] = []
         descriptions: list[ChipDescription] = []
         self.skipped = []
         for index in range(count):
             try:
-                chip, description = self._probe(index, len(chips))
+                chip, description = self._probe(index, len(chips), opened)
             except pynvml.NVMLError as error:
-                self.skipped.append(f"nvml: chip at index {index}: {_explain(error)}")
+                self.skipped.append(f"nvml: chip at index {index}: {explain(error)}")
                 continue
             chips.append(chip)
             descriptions.append(description)
@@ -240,7 +177,7 @@ class NvmlSource:
             telemetry=Telemetry.LIVE,
             chips=tuple(descriptions),
             node_channels=frozenset(),
-            driver=_offered(pynvml.nvmlSystemGetDriverVersion),
+            driver=offered(pynvml.nvmlSystemGetDriverVersion),
             boot_id=self._boot_id,
             sample_ms=self._period_ms,
             poll_ms=self._period_ms,
@@ -260,29 +197,43 @@ class NvmlSource:
                 "nvml: libnvidia-ml.so.1 lacks a function that every driver has had since 2013; "
                 "it is not NVIDIA's, or far too old",
             )
-        return SourceError("DRIVER_FAILED", f"nvml: the driver did not start: {_explain(error)}")
+        return SourceError("DRIVER_FAILED", f"nvml: the driver did not start: {explain(error)}")
 
-    @staticmethod
-    def _probe(index: int, row: int) -> tuple[_Chip, ChipDescription]:
+    def _probe(self, index: int, row: int, opened: ExitStack) -> tuple[_Chip, ChipDescription]:
         handle = pynvml.nvmlDeviceGetHandleByIndex(index)
         name: str = pynvml.nvmlDeviceGetUUID(handle)
-        fast, slow = _offered_calls(_FAST, handle), _offered_calls(_SLOW, handle)
-        limit = _offered(lambda: _power_limit(handle))
-        clock = _offered(lambda: _highest_clock(handle))
-        memory = _offered(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle).total)
-        partition = _offered(lambda: pynvml.nvmlDeviceGetMigMode(handle))
-        description = ChipDescription(
-            uuid=name,
-            model=_offered(lambda: pynvml.nvmlDeviceGetName(handle)),
-            channels=frozenset(fast) | frozenset(slow),
-            power_limit_w=limit or None,
-            max_sm_clock_mhz=clock or None,
-            memory_bytes=memory or None,
-            partitioned=None if partition is None else bool(partition[0]),
-            firmware=_offered(lambda: pynvml.nvmlDeviceGetVbiosVersion(handle)),
+        fast, slow = offered_calls(FAST, handle), offered_calls(SLOW, handle)
+        reasons, counters = find_reasons(handle), find_counters(handle)
+        gpm = Gpm.find(handle, max(LONGEST_MS, 2 * self._period_ms))
+        if gpm is not None:
+            opened.callback(gpm.close)  # before the library is left
+        chip = _Chip(
+            row,
+            name,
+            handle,
+            fast,
+            slow,
+            often=tuple(group for group in (reasons, gpm) if group is not None),
+            seldom=tuple(group for group in (counters,) if group is not None),
+            gpm=gpm,
+            kept=tuple(KeptSamples(one, handle) for one in fast if one in KEPT_CHANNELS),
         )
-        kept = tuple(KeptSamples(channel, handle) for channel in fast if channel in KEPT_CHANNELS)
-        return _Chip(row, name, handle, fast, slow, kept), description
+        return chip, self._describe(chip)
+
+    @staticmethod
+    def _describe(chip: _Chip) -> ChipDescription:
+        handle = chip.handle
+        partition = offered(lambda: pynvml.nvmlDeviceGetMigMode(handle))
+        return ChipDescription(
+            uuid=chip.uuid,
+            model=offered(lambda: pynvml.nvmlDeviceGetName(handle)),
+            channels=chip.channels,
+            power_limit_w=offered(lambda: power_limit(handle)) or None,
+            max_sm_clock_mhz=offered(lambda: highest_clock(handle)) or None,
+            memory_bytes=offered(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle).total) or None,
+            partitioned=None if partition is None else bool(partition[0]),
+            firmware=offered(lambda: pynvml.nvmlDeviceGetVbiosVersion(handle)),
+        )
 
     def read(self, now_ms: int) -> Batch:
         """Read every chip once, and what its driver kept since. A failing call costs its channel, a lost chip its row.
@@ -305,9 +256,12 @@ class NvmlSource:
                 self._ask(chip, chip.unkept, rows[-1], failed)
             else:
                 self._ask(chip, chip.fast, rows[-1], failed)
+            self._ask_together(chip, chip.often, now_ms, rows[-1], failed)
             if now_ms >= chip.slow_due_ms:
                 chip.slow_due_ms = now_ms - now_ms % SLOW_MS + SLOW_MS
                 self._ask(chip, chip.slow, rows[-1], failed)
+                self._ask_together(chip, chip.seldom, now_ms, rows[-1], failed)
+                self._tell_channels(chip)
             readings += [
                 Reading(instant_ms, chip.row, values)
                 for instant_ms, values in zip(instants, rows, strict=True)
@@ -332,7 +286,7 @@ class NvmlSource:
             return
         self._look_ms = now_ms + RETRY_MS
         kept = [kept for chip in self._chips if not chip.lost for kept in chip.kept]
-        if kept and all(_offered(one.begin) for one in kept):
+        if kept and all(offered(one.begin) for one in kept):
             self._missed = 0
             self.description = replace(self.description, poll_ms=FETCH_MS, lead_ms=LEAD_MS)
 
@@ -355,7 +309,7 @@ class NvmlSource:
         """Add to ``rows`` what the driver kept of a chip; return whether it kept nothing new, and was asked instead."""
         missed = False
         for kept in chip.kept:
-            if not _offered(partial(kept.read, instants[-1])):
+            if not offered(partial(kept.read, instants[-1])):
                 missed = True
                 self._ask(chip, {kept.channel: chip.fast[kept.channel]}, rows[-1], failed)
                 continue
@@ -363,6 +317,16 @@ class NvmlSource:
                 if value is not None:
                     values[kept.channel] = value
         return missed
+
+    def _tell_channels(self, chip: _Chip) -> None:
+        """Describe a chip anew that was partitioned meanwhile, or that has refused for good what it seemed to offer."""
+        chips = self.description.chips
+        told = chips[chip.row]
+        partitioned = told.partitioned if chip.gpm is None else chip.gpm.partitioned
+        if (told.channels, told.partitioned) != (chip.channels, partitioned):
+            anew = replace(told, channels=chip.channels, partitioned=partitioned)
+            chips = (*chips[: chip.row], anew, *chips[chip.row + 1 :])
+            self.description = replace(self.description, chips=chips)
 
     @staticmethod
     def _ask(
@@ -374,39 +338,50 @@ class NvmlSource:
             try:
                 value = call(chip.handle)
             except pynvml.NVMLError as error:
-                if error.value in _LOST:
-                    chip.lost = True
-                    failed.append(f"nvml: {chip.uuid} is lost: {_explain(error)}")
-                    return
-                failed.append(f"nvml: {chip.uuid} {name}: {_explain(error)}")
+                _put_failure(chip, name, error, failed)
                 continue
-            if value is not None and (cleaned := clean(name, value)) is not None:
-                values[name] = cleaned
+            if value is not None:
+                _put_value(name, value, values)
+
+    @staticmethod
+    def _ask_together(
+        chip: _Chip,
+        groups: Sequence[Group],
+        now_ms: int,
+        values: dict[str, float],
+        failed: list[str],
+    ) -> None:
+        for group in groups:
+            if chip.lost:
+                return
+            try:
+                answer = group.read(now_ms)
+            except pynvml.NVMLError as error:
+                _put_failure(chip, ", ".join(sorted(group.channels)), error, failed)
+                continue
+            for name, refusal in answer.errors.items():
+                _put_failure(chip, name, refusal, failed)
+            for name, value in answer.values.items():
+                _put_value(name, value, values)
 
     def close(self) -> None:
         """Leave the library."""
         self._opened.close()
 
 
-def _is_offered(call: Call, handle: Handle) -> bool:
-    """Return whether a chip offers a channel: only a lasting refusal says that it does not."""
-    try:
-        call(handle)
-    except pynvml.NVMLError as error:
-        if error.value in _LOST:
-            raise
-        return error.value not in _ABSENT
-    return True
+def _put_value(name: str, value: float, values: dict[str, float]) -> None:
+    if (cleaned := clean(name, value)) is not None:
+        values[name] = cleaned
 
 
-def _offered_calls(table: Mapping[str, tuple[Call, ...]], handle: Handle) -> dict[str, Call]:
-    """Return, by channel, the first way of asking that a chip offers."""
-    found: dict[str, Call] = {}
-    for name, calls in table.items():
-        call = next((call for call in calls if _is_offered(call, handle)), None)
-        if call is not None:
-            found[name] = call
-    return found
+def _put_failure(chip: _Chip, name: str, error: pynvml.NVMLError, failed: list[str]) -> None:
+    if chip.lost:
+        return
+    if error.value in LOST:
+        chip.lose()
+        failed.append(f"nvml: {chip.uuid} is lost: {explain(error)}")
+    else:
+        failed.append(f"nvml: {chip.uuid} {name}: {explain(error)}")
 
 
 def _read_boot_id(path: Path) -> bytes:

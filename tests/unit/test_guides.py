@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from attestor import nvml_fields, nvml_gpm, nvml_reasons
 from attestor.channels import CHIP_CHANNEL_NAMES, NODE_CHANNEL_NAMES
 from attestor.config import read_config
 from attestor.errors import ConfigError
+from attestor.nvml_calls import FAST, SLOW
 from attestor.settings import Settings
-from attestor.sources.nvml import _FAST, _SLOW
 from attestor.sources.registry import configure, kinds
 from statements.features import FEATURES
 from statements.keys import write_signing_key
@@ -91,7 +92,7 @@ def test_every_key_of_a_source_is_documented_and_no_other(kind: str) -> None:
 
 
 def test_what_nvml_reads_is_what_the_guide_lists() -> None:
-    words = {
+    words: dict[object, str] = {
         "power_w": "power",
         "energy_mj": "energy counter",
         "utilisation": "utilisation",
@@ -99,24 +100,37 @@ def test_what_nvml_reads_is_what_the_guide_lists() -> None:
         "temperature_c": "temperature",
         "memory_used_bytes": "memory in use",
         "processes": "number of compute processes",
+        nvml_reasons.CHANNELS: "throttle reasons (power, heat, idle)",
+        nvml_fields.CHANNELS: "bytes over PCIe and NVLink",
     }
-    for channels, often in ((_FAST, "each `period`"), (_SLOW, "once a second")):
-        line = f"| {', '.join(words[name] for name in channels)} | {often} |"
+    for channels, together, often in (
+        (FAST, nvml_reasons.CHANNELS, "each `period`"),
+        (SLOW, nvml_fields.CHANNELS, "once a second"),
+    ):
+        line = f"| {', '.join(words[name] for name in (*channels, together))} | {often} |"
         assert line in OPERATOR
-    unread = (CHIP_CHANNEL_NAMES | NODE_CHANNEL_NAMES) - set(_FAST) - set(_SLOW)
+    activity = OPERATOR.partition("| activity of ")[2].partition("\n")[0]
+    pipes = [name.removesuffix("_active") for name in nvml_gpm.CHANNELS]
+    assert pipes.pop(1) == "tensor", "any of them"
+    assert [pipe for pipe in pipes if pipe.upper() not in activity] == []
+    assert f"each {nvml_gpm.EVERY_MS} ms" in activity
+
+
+def test_what_nvml_does_not_read_is_what_the_guide_says() -> None:
+    unread = CHIP_CHANNEL_NAMES | NODE_CHANNEL_NAMES
+    for channels in (FAST, SLOW, nvml_reasons.CHANNELS, nvml_fields.CHANNELS, nvml_gpm.CHANNELS):
+        unread -= set(channels)
     said = {
-        "sm_active": "SM and tensor activity",
-        "dram_active": "DRAM",
-        "pcie_tx_bytes": "bytes over PCIe and NVLink",
-        "throttle_power": "throttle reasons",
         "wall_w": "wall power",
+        "wall_resolution_w": "wall power",
         "cpu_energy_mj": "CPU energy",
-        "ib_tx_bytes": "network",
+        **dict.fromkeys(("ib_tx_bytes", "ib_rx_bytes"), "network"),
+        **dict.fromkeys(("eth_tx_bytes", "eth_rx_bytes"), "network"),
     }
+    assert set(said) == unread
     flat = " ".join(OPERATOR.split())
-    for name, word in said.items():
-        assert name in unread
-        assert word in flat.partition("**Not read by this version**")[2]
+    for word in said.values():
+        assert word in flat.partition("**Not read by this version**")[2].partition(".")[0]
 
 
 def test_the_number_of_features_is_that_of_the_feature_set() -> None:

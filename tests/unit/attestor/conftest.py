@@ -8,9 +8,10 @@ import pytest
 from attestor.channels import Reading
 from attestor.recording import RecordedChip, RecordingHeader, RecordingWriter
 from tests.nvml.driver import build
+from tests.unit.attestor.nvml_probe import probe, record_lively
 from tests.unit.statements.conftest import ledger
 
-__all__ = ["ledger"]  # a fixture, shared with those who test how to speak to one
+__all__ = ["ledger", "probe", "record_lively"]  # fixtures of other modules
 
 CHANNELS = (
     "power_w",

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,55 +13,9 @@ from attestor.channels import Reading
 from attestor.recording import RecordingWriter
 from tests.nvml.driver import build, flatten
 from tests.unit.attestor.conftest import CHANNELS, header
+from tests.unit.attestor.nvml_probe import Probe
 
 NOT_SUPPORTED, NO_PERMISSION, NOT_FOUND, DRIVER_NOT_LOADED, LOST, UNKNOWN = 3, 4, 6, 9, 15, 999
-
-SCRIPT = """
-import ctypes, json, sys
-from pathlib import Path
-from attestor.errors import SourceError
-from attestor.sources.nvml import NvmlSource
-
-try:
-    source = NvmlSource(
-        period_ms=100, kept_samples=len(sys.argv) == 3, boot_id_path=Path(sys.argv[1])
-    )
-except SourceError as error:
-    try:
-        left = ctypes.CDLL("libnvidia-ml.so.1").fake_initialised()
-    except (OSError, AttributeError):
-        left = 0
-    print(json.dumps({"reason": error.reason, "message": str(error), "left_open": left}))
-    sys.exit()
-driver = ctypes.CDLL("libnvidia-ml.so.1")
-batches = []
-for at in json.loads(sys.argv[2]):
-    driver.fake_set_time_ms(ctypes.c_longlong(at))
-    try:
-        batch = source.read(1_000_000 + at)
-    except SourceError as error:
-        batches.append({"reason": error.reason, "message": str(error)})
-        continue
-    batches.append({
-        "readings": [[r.time_ms, r.chip, dict(r.values)] for r in batch.readings],
-        "failed": list(batch.failed),
-        "poll_ms": source.description.poll_ms,
-    })
-description = source.description
-print(json.dumps({
-    "chips": [
-        [c.uuid, c.model, c.power_limit_w, c.max_sm_clock_mhz, c.memory_bytes, c.partitioned,
-         c.firmware, sorted(c.channels)]
-        for c in description.chips
-    ],
-    "driver": description.driver,
-    "boot_id": description.boot_id.hex(),
-    "batches": batches,
-}))
-source.close()
-source.close()
-assert driver.fake_initialised() == 0
-"""
 
 REPLACED = """
 import ctypes, json, os, sys
@@ -79,6 +32,8 @@ for at, fail in json.loads(sys.argv[2]):
     batch = source.read(1_000_000 + at)
     found.append([len(batch.readings), list(batch.failed), driver.fake_initialised()])
 print(json.dumps(found))
+source.close()
+assert (driver.fake_gpm_allocated(), driver.fake_gpm_leaked()) == (0, 0)
 """
 
 BACK = """
@@ -143,45 +98,6 @@ print(json.dumps([
     for before, after, behind in found
 ]))
 """
-
-Probe = Callable[..., Any]
-
-
-@pytest.fixture
-def probe(driver: Path, record: Callable[..., Path], tmp_path: Path, root: Path) -> Probe:
-    """Open NVML in a process of its own, and read at the replay times given."""
-
-    def run(
-        *times: object,
-        library: Path | None = driver,
-        fail: str = "",
-        recording: Path | None = None,
-        boot_id: str = "01234567-89ab-cdef-0123-456789abcdef\n",
-        script: str = SCRIPT,
-        polled: bool = False,
-    ) -> Any:  # what the script prints
-        flatten(recording or record(chips=2, seconds=10), tmp_path / "flat")
-        boot = tmp_path / "boot_id"
-        boot.write_text(boot_id)
-        environment = {
-            **{name: os.environ[name] for name in os.environ if name != "LD_LIBRARY_PATH"},
-            "PYTHONPATH": str(root),
-            "FAKE_NVML_DATA": str(tmp_path / "flat"),
-            "FAKE_NVML_FAIL": fail,
-        }
-        if library is not None:
-            environment["LD_LIBRARY_PATH"] = str(library)
-        done = subprocess.run(
-            [sys.executable, "-c", script, str(boot), json.dumps(times), *["polled"] * polled],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout.splitlines()[-1])
-
-    return run
 
 
 def test_values_arrive_in_the_units_of_the_channels(probe: Probe) -> None:

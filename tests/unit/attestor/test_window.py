@@ -3,6 +3,7 @@
 import math
 import struct
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,6 +52,71 @@ def test_a_mean_is_not_bent_by_irregular_sampling() -> None:
     rig = Rig(bytes(32), 1, bytes(16), 1.0, 1_000)
     summary, _ = summarise(Span(60_000, 62_000), rig, readings, Carried())
     assert unpack_rows(summary.chip_features, 1)[0][COLUMN["power_mean"]] == 200
+
+
+LIVE = Rig(bytes(32), chips=1, boot_id=bytes(16), expected_per_s=10.0, sample_ms=100)
+
+
+def features(readings: list[Reading], rig: Rig = LIVE) -> list[float]:
+    summary, _ = summarise(SPAN, rig, readings, Carried())
+    return unpack_rows(summary.chip_features, rig.chips)[0]
+
+
+def test_what_is_read_once_a_second_just_before_its_end_counts_alike() -> None:
+    readings = [
+        chip(60_950 + 1_000 * second, throttle_power=float(second == 59), tensor_active=0.5)
+        for second in range(60)
+    ]
+    row = features(readings)
+    assert row[COLUMN["throttled_power"]] == pytest.approx(1 / 60)
+    assert row[COLUMN["tensor_active_mean"]] == 0.5
+
+
+def test_activity_counts_for_the_time_before_it_however_often_it_is_read() -> None:
+    often = [chip(at, tensor_active=0.9) for at in range(60_200, 70_001, 200)]
+    rarely = [chip(at, tensor_active=0.1) for at in range(71_000, 120_000, 1_000)]
+    row = features(often + rarely)
+    assert row[COLUMN["tensor_active_mean"]] == pytest.approx((0.9 * 10 + 0.1 * 49) / 59)
+
+
+def test_reasons_count_for_the_time_after_them_however_often_they_are_read() -> None:
+    often = [chip(at, throttle_idle=1.0) for at in range(60_000, 70_000, 100)]
+    rarely = [chip(at, throttle_idle=0.0) for at in range(70_000, 120_000, 1_000)]
+    assert features(often + rarely)[COLUMN["throttled_idle"]] == pytest.approx(10 / 60)
+
+
+@given(
+    value=st.floats(0, 1, width=32),
+    times=st.lists(st.integers(60_000, 119_999), min_size=1, unique=True).map(sorted),
+)
+def test_the_mean_of_what_stays_the_same_is_that(value: float, times: list[int]) -> None:
+    row = features([chip(at, tensor_active=value, throttle_power=value) for at in times])
+    for name in ("tensor_active_mean", "throttled_power"):
+        assert row[COLUMN[name]] == pytest.approx(value, rel=1e-6)
+
+
+def test_the_clock_that_activity_is_weighed_with_is_the_mean_of_the_time_that_it_is_about() -> None:
+    """A chip that is busy at 1,900 MHz for half a second and idles at 300 MHz for the other half."""
+    clocks = [
+        chip(at, sm_clock_mhz=1_900 if at % 1_000 < 500 else 300)
+        for at in range(60_050, 120_000, 100)
+    ]
+    share = 1_900 / (1_900 + 300)
+    busy = [chip(60_950 + 1_000 * second, tensor_active=share) for second in range(60)]
+    readings = sorted(clocks + busy, key=lambda reading: reading.time_ms)
+    row = features(readings)
+    cycles = row[COLUMN["tensor_active_mean"]] * row[COLUMN["sm_clock_tensor_mean"]]
+    assert cycles == pytest.approx(1_900 / 2, rel=1e-6)
+
+
+def test_activity_in_whose_time_no_clock_was_read_is_weighed_with_none() -> None:
+    readings = [
+        chip(61_000, tensor_active=1.0, sm_clock_mhz=1_000),
+        chip(62_000, tensor_active=1.0),
+        chip(63_000, tensor_active=1.0, sm_clock_mhz=1_300),
+        chip(64_000, tensor_active=0.0, sm_clock_mhz=2_000),
+    ]
+    assert features(readings)[COLUMN["sm_clock_tensor_mean"]] == 1_150
 
 
 def test_counters_at_the_ends_are_the_last_at_or_before_them() -> None:
