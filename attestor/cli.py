@@ -1,26 +1,23 @@
 """``stillwatch agent``: attest the chips of a node."""
 
 import json
-import logging
 import signal
-import sys
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 
 import click
-import structlog
 
 from attestor.agent import Agent
 from attestor.config import AgentConfig, read_config
 from attestor.enrol import enrol
 from attestor.errors import AttestorError, ConfigError
 from attestor.observe import observe
-from attestor.output import Json, as_text, printable, show
+from attestor.output import Json, as_text, log_for_people, show
 from attestor.preview import Preview
+from attestor.record_cli import convert_command, record_command
 from attestor.recording import RecordingReader
-from attestor.recording_cli import convert_command
 from attestor.recover import recover
 from attestor.revoke import revoke
 from attestor.rotate import rotate
@@ -55,26 +52,14 @@ def agent() -> None:
       stillwatch agent keygen --key node1.key
       stillwatch agent enrol request --help
       stillwatch agent preview --config agent.toml
+      stillwatch agent record idle.csv.gz --seconds 60
       stillwatch agent run --config agent.toml
     """
 
 
-def _log_for_people() -> None:
-    """Log what a command that somebody watches has to warn of."""
-    structlog.configure(
-        processors=[_as_words],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
-    )
-
-
-def _as_words(_logger: object, level: str, event: MutableMapping[str, object]) -> str:
-    words = f"{level}: {event.pop('event')}"
-    return printable(", ".join([words, *(f"{name} {value}" for name, value in event.items())]))
-
-
 agent.add_command(convert_command)
 agent.add_command(enrol)
+agent.add_command(record_command)
 agent.add_command(recover)
 agent.add_command(revoke)
 agent.add_command(rotate)
@@ -157,7 +142,7 @@ def once(recording: Path | None, seconds: int, output: str) -> None:
     Example:
       stillwatch agent once --seconds 2
     """
-    _log_for_people()
+    log_for_people()
     start_ms = None
     table: dict[str, object] = {"kind": "nvml"}
     if recording is not None:
@@ -188,7 +173,7 @@ def preview(
     Example:
       stillwatch agent preview --config agent.toml --node rack1-node1
     """
-    _log_for_people()
+    log_for_people()
     config = read_config(config_path)
     start_ms = None if at is None else parse_instant(at, "--at")
     chosen = [node for node in config.nodes if not names or node.name in names]

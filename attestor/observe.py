@@ -41,11 +41,7 @@ def observe(
     sampler = NodeSampler(name, sources, length_ms)
     start = clock.now_ms() if start_ms is None else start_ms
     due = sampler.poll(start)
-    if sampler.equipment.telemetry is None:
-        sampler.close()
-        for _, opener in sources:
-            opener().close()  # raises what was wrong
-        raise SourceError("NOTHING_TO_READ", f"{name}: no source could be opened")
+    verify_opened(sampler, sources)
     end = start + length_ms
     while due < end:
         if start_ms is None:
@@ -75,10 +71,22 @@ def observe(
     windows.close_one()
     statements = tuple(statement for _, statement in chain.sign(end, Seen(), windows.life))
     sampler.close()
+    telemetry = sampler.equipment.telemetry
+    assert telemetry is not None  # noqa: S101 - a source was opened
     return Preview(
         node=name,
-        telemetry=sampler.equipment.telemetry.name.lower(),
+        telemetry=telemetry.name.lower(),
         span=Span(start, end),
         statements=statements,
         sealer=sealer,
     )
+
+
+def verify_opened(sampler: NodeSampler, sources: Sequence[tuple[str, Opener]]) -> None:
+    """Refuse a sampler none of whose sources could be opened when it was polled: SourceError that says why."""
+    if sampler.equipment.telemetry is not None:
+        return
+    sampler.close()
+    for _, opener in sources:
+        opener().close()  # raises what was wrong
+    raise SourceError("NOTHING_TO_READ", f"{sampler.name}: no source could be opened")

@@ -1,9 +1,12 @@
 """How commands print results: text for people, JSON for programs; on stdout, nothing else there."""
 
 import json
-from collections.abc import Mapping, Sequence
+import logging
+import sys
+from collections.abc import Mapping, MutableMapping, Sequence
 
 import click
+import structlog
 
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 
@@ -42,3 +45,17 @@ def _plain(value: Json) -> str:
     if isinstance(value, list):
         return " ".join(_plain(item) for item in value) if value else "none"
     return "-" if value is None else printable(str(value))
+
+
+def log_for_people() -> None:
+    """Log what a command that somebody watches has to warn of."""
+    structlog.configure(
+        processors=[_as_words],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+    )
+
+
+def _as_words(_logger: object, level: str, event: MutableMapping[str, object]) -> str:
+    words = f"{level}: {event.pop('event')}"
+    return printable(", ".join([words, *(f"{name} {value}" for name, value in event.items())]))

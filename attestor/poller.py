@@ -77,6 +77,13 @@ class Polling:
         """Ask the threads to end; each does after its nap, or never when its source hangs."""
         self.stopping = True
 
+    def has_ended(self, within_s: float) -> bool:
+        """Wait for the threads to end, at most so long; return whether they have."""
+        until = self.monotonic() + within_s
+        for poller in self._pollers:
+            poller.join(max(0.0, until - self.monotonic()))
+        return not any(poller.is_alive() for poller in self._pollers)
+
 
 class _Poller(threading.Thread):
     """Takes its turns, one after the other. It dies with the process, so that a source cannot hold that up."""

@@ -26,11 +26,15 @@ _log = structlog.get_logger("stillwatch.agent")
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """A source, when it is due, and the newest instant up to which it was asked; one thread at a time asks it."""
+    """A source, when it is due, and the newest instant up to which it was asked; one thread at a time asks it.
+
+    ``read_ms`` is when it was read last: unlike ``through_ms`` it stays where it is while nothing is due.
+    """
 
     source: GuardedSource
     due_ms: int = 0
     through_ms: int = 0
+    read_ms: int = 0
     behind: bool = False
     told: tuple[str, ...] = ()
 
@@ -74,6 +78,11 @@ class NodeSampler:
     def through_ms(self) -> int:
         """The newest instant up to which every source has been asked; 0 before the first time."""
         return min((slot.through_ms for slot in self.slots), default=0)
+
+    @property
+    def complete_ms(self) -> int:
+        """The newest instant up to which every source has told what it read; 0 before the first time."""
+        return min((slot.read_ms for slot in self.slots), default=0)
 
     def behind(self, end_ms: int) -> set[str]:
         """Return the kinds of the sources that have not been asked up to an instant."""
@@ -136,6 +145,7 @@ class NodeSampler:
         if source.is_open and description is not None and description.poll_ms:
             period_ms, lead_ms = description.poll_ms, description.lead_ms
         slot.due_ms = now_ms - (now_ms + lead_ms) % period_ms + period_ms
+        slot.read_ms = now_ms
 
     def _equip(self, kind: str, opened: SourceDescription, *, anew: bool) -> None:
         with self._lock:  # another source may open at the same time

@@ -1,6 +1,7 @@
 """The page on the recording format says what the reader does."""
 
 import gzip
+import json
 import re
 from pathlib import Path
 
@@ -9,11 +10,15 @@ import pytest
 from click.testing import CliRunner
 
 from attestor.channels import CHIP_CHANNELS, NODE, NODE_CHANNELS, Channel, clean
+from attestor.equipment import equip
 from attestor.errors import RecordingError
+from attestor.recorder import known_labels
 from attestor.recording import RecordingHeader, RecordingReader, convert
 from attestor.recording_forms.parquet import ROWS_A_GROUP
 from attestor.recording_header import MOST_CHIPS
+from attestor.sources.interface import ChipDescription, SourceDescription, Telemetry
 from stillwatch import main as command
+from tests.gpu.flop_log import PRECISIONS, FlopHeader, FlopLogWriter, Work
 
 PAGE = Path(__file__).parents[2] / "docs/recording-format.md"
 ROW = re.compile(r"^\| `(\w+)` \| (\S+) \| (none|read) \| (\S+) \| .+ \|$", re.MULTILINE)
@@ -102,6 +107,30 @@ def test_the_types_and_the_place_of_the_header_in_parquet_are_those_listed(tmp_p
     assert set(types.values()) == {"double"}
     assert "| each channel | float64;" in text
     assert f"at most {MOST_CHIPS:,}" in section("The header")
+
+
+def test_the_flop_log_described_is_the_one_that_is_written(tmp_path: Path) -> None:
+    text = section("The FLOP log beside it")
+    with FlopLogWriter(tmp_path / "x.flop.gz", FlopHeader("w", {})) as log:
+        log.write(Work(1.0, 2.0, 0, "bf16", 1.0, 1.0))
+    first, second, _ = gzip.decompress((tmp_path / "x.flop.gz").read_bytes()).decode().splitlines()
+    assert f"`{second}`" in text
+    assert "`stillwatch.flop/1`" in text
+    assert json.loads(first)["format"] == "stillwatch.flop/1"
+    assert set(json.loads(first)) == {"format", "workload", "shape", "labels"}
+    for name in json.loads(first):
+        assert f"`{name}`" in text
+    *others, last = (f"`{name}`" for name in PRECISIONS)
+    assert f"| `precision` | {', '.join(others)} or {last} |" in text
+
+
+def test_the_labels_listed_are_those_that_the_recorder_sets() -> None:
+    chip = ChipDescription("u", "m", frozenset(), 1.0, 1.0, 1, False, "f")
+    source = SourceDescription(Telemetry.LIVE, (chip,), frozenset(), None, bytes(16), 100, 100)
+    rows = re.findall(r"^\| (`.*`) \| ", section("Making one"), re.MULTILINE)
+    listed = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    set_by_it = known_labels(equip([source]), 0)
+    assert listed == {name.replace("chip_0", "chip_N") for name in set_by_it}
 
 
 def test_lines_may_end_as_on_windows_and_members_may_follow_one_another(tmp_path: Path) -> None:

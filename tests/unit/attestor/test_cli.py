@@ -36,7 +36,18 @@ def parsed(result: Result) -> dict[str, object]:
 
 @pytest.mark.parametrize(
     "command",
-    ["", "keygen", "enrol", "enrol request", "enrol sign", "run", "once", "preview", "convert"],
+    [
+        "",
+        "keygen",
+        "enrol",
+        "enrol request",
+        "enrol sign",
+        "run",
+        "once",
+        "preview",
+        "convert",
+        "record",
+    ],
 )
 def test_every_command_has_help_with_an_example_that_parses(command: str) -> None:
     result = run(*command.split(), "--help")
