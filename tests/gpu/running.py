@@ -26,6 +26,8 @@ from tests.gpu.workloads.registry import UnknownWorkloadError, find_workload
 LOG_VARIABLE: Final = "STILLWATCH_FLOP_LOG"
 STARTED_VARIABLE: Final = "STILLWATCH_RECORDING_STARTED_MS"
 UNAVAILABLE: Final = 3
+COMMAND: Final = (sys.executable, str(Path(__file__).parent))
+"""How a process of ours is started: by its folder, as other packages may be called ``tests``, too."""
 _LAST_S: Final = 60.0
 """How long a workload beside this one may take to end after it."""
 
@@ -114,7 +116,7 @@ def _start_beside(
     started = []
     for name in names:
         log = folder / f"{name}.flop.gz"
-        words = [sys.executable, "-m", "tests.gpu", "run", name, "--device", device]
+        words = [*COMMAND, "run", name, "--device", device]
         words += ["--size", size, "--seconds", str(seconds), "--flop-log", str(log)]
         started.append((subprocess.Popen(words, env=variables), log))
     return started

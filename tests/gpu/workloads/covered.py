@@ -10,7 +10,7 @@ WORKLOADS: Final = (
     Training(
         "covered",
         "training, while another process answers",
-        {**PRETRAINING, "full": replace(PRETRAINING["full"], batch=8)},
+        {**PRETRAINING, "full": replace(PRETRAINING["full"], batch=4)},
         beside=(DECODE.name,),
         disguises="training",
     ),

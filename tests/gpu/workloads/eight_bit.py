@@ -29,6 +29,7 @@ def require_fp8(device: str) -> None:
 
 def to_fp8(x: Tensor, kind: Tensor) -> tuple[Tensor, Tensor]:
     """Return a matrix in 8 bit, and what to multiply it with to have it back."""
+    x = x.contiguous()  # the product wants rows
     scale = x.detach().abs().amax().float().clamp(min=1e-12) / torch.finfo(kind).max
     return (x.float() / scale).to(kind), scale
 

@@ -118,7 +118,9 @@ class Transformer:
         with set_checkpoint_early_stop(False):
             for index in range(self.sizes.layers):
                 if recompute:
-                    x = checkpoint(self._block, x, index, batch, use_reentrant=False)
+                    x = checkpoint(
+                        self._block, x, index, batch, use_reentrant=False, preserve_rng_state=False
+                    )
                 else:
                     x = self._block(x, index, batch)
         logits = functional.linear(_norm(x), self.head)

@@ -53,7 +53,7 @@ def test_an_unknown_workload_is_refused_with_those_that_there_are() -> None:
 
 
 def test_the_registry_needs_no_pytorch() -> None:
-    script = "import sys, tests.gpu.running; sys.exit('torch' in sys.modules)"
+    script = "import sys, tests.gpu.campaign, tests.gpu.running; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
