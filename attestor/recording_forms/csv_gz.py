@@ -11,6 +11,7 @@ from attestor.errors import RecordingError
 from attestor.recording_forms.interface import Row
 
 _LONGEST_HEADER: Final = 1 << 20
+_LONGEST_ROW: Final = 1 << 16
 _FIRST_ROW: Final = 3
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _LEVEL: Final = 6
@@ -26,6 +27,7 @@ class CsvReader:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._line = 1
+        self._taken = 0
         self._file = gzip.open(path, "rt", encoding="utf-8", newline="")  # noqa: SIM115 - closed by close()
         try:
             self.header = self._head(_LONGEST_HEADER).rstrip("\r\n")
@@ -52,11 +54,11 @@ class CsvReader:
 
     def rows(self) -> Iterator[Row]:
         """Yield the rows that are left."""
-        lines = csv.reader(self._file)
+        rows = csv.reader(self._lines())
         for number in range(_FIRST_ROW, 1 << 62):
-            self._line = number
+            self._line, self._taken = number, 0
             try:
-                cells = next(lines)
+                cells = next(rows)
             except StopIteration:
                 return
             except (EOFError, OSError, zlib.error, UnicodeDecodeError, csv.Error) as error:
@@ -72,6 +74,17 @@ class CsvReader:
             except ValueError as error:
                 raise RecordingError("BAD_ROW", f"{self._path}: line {number}: {error}") from error
             yield number, time_ms, chip, values
+
+    def _lines(self) -> Iterator[str]:
+        """Yield the lines that are left. However long one is, and however many a cell goes over, little is held."""
+        while line := self._file.readline(_LONGEST_ROW):
+            self._taken += 1
+            if len(line) == _LONGEST_ROW or self._taken > 1:
+                raise RecordingError(
+                    "BAD_ROW",
+                    f"{self._path}: line {self._line}: a row is one line, of less than 64 KiB",
+                )
+            yield line
 
     def close(self) -> None:
         """Close the file."""

@@ -27,6 +27,8 @@ from attestor.recording import (
 )
 from attestor.recording_forms.parquet import HEADER_KEY, ROWS_A_GROUP
 from attestor.sources.replay import ReplaySource
+from tests.faults.disk import Disk, Fault, How
+from tests.faults.disk import build as build_disk
 from tests.unit.attestor.conftest import plain_readings
 
 HEADER = RecordingHeader(
@@ -388,3 +390,71 @@ def test_without_pyarrow_csv_is_read_and_parquet_says_what_to_install(
         cwd=root,
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="session")
+def failing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_disk(tmp_path_factory.mktemp("disk"))
+
+
+Play = Callable[[Path, Path, Fault | None], "tuple[Disk, subprocess.CompletedProcess[str]]"]
+
+
+@pytest.fixture
+def play(failing: Path, tmp_path: Path, root: Path) -> Play:
+    """Convert a recording on a disk that fails."""
+
+    def run_it(
+        made: Path, out: Path, fault: Fault | None
+    ) -> "tuple[Disk, subprocess.CompletedProcess[str]]":
+        disk = Disk(failing, out.parent, tmp_path, fault)
+        command = [sys.executable, "-W", "error", "-m", "stillwatch", "agent", "convert"]
+        done = subprocess.run(
+            [*command, str(made), str(out)],
+            env=disk.environment,
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return disk, done
+
+    return run_it
+
+
+@pytest.mark.parametrize("suffix", ["csv.gz", "parquet"])
+@pytest.mark.parametrize("how", [How.NO_SPACE, How.IO_ERROR])
+def test_a_disk_that_fails_is_told_in_one_line_and_no_part_of_a_file_is_left(
+    tmp_path: Path, record: Callable[..., Path], play: Play, suffix: str, how: How
+) -> None:
+    made = record(chips=2, seconds=6_000)
+    folder = tmp_path / "out"
+    folder.mkdir()
+    out = folder / f"r.{suffix}"
+    well, done = play(made, out, None)
+    assert done.returncode == 0, done.stderr
+    whole = out.read_bytes()
+    last = well.calls
+    for call in (1, last // 2, last - 3, last - 2, last - 1, last):
+        out.unlink(missing_ok=True)
+        disk, done = play(made, out, Fault(how, call))
+        assert disk.failed == 1
+        assert done.returncode == 4, (call, done.stderr)
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+        assert "[UNWRITABLE]" in done.stderr
+        if call < last:
+            assert list(folder.iterdir()) == []
+        else:
+            assert out.read_bytes() == whole, "only its name may not outlive a power cut"
+
+
+@pytest.mark.parametrize("suffix", ["csv.gz", "parquet"])
+def test_a_disk_that_takes_a_part_of_what_is_written_gets_the_rest(
+    tmp_path: Path, record: Callable[..., Path], play: Play, suffix: str
+) -> None:
+    made = record(chips=2, seconds=600)
+    (tmp_path / "out").mkdir()
+    out = tmp_path / "out" / f"r.{suffix}"
+    disk, done = play(made, out, Fault(How.SHORT, 2))
+    assert (disk.failed, done.returncode) == (1, 0), done.stderr
+    assert content(out) == content(made)

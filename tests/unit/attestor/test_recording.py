@@ -96,6 +96,8 @@ def test_a_chips_channel_in_a_row_of_the_node_is_not_read(tmp_path: Path) -> Non
         ("time_ms,chip,power_w\n0,0\n", "BAD_ROW", "line 3"),
         ("time_ms,chip,power_w\n0,1,5\n", "BAD_ROW", "line 3"),
         ("time_ms,chip,power_w\n\n", "BAD_ROW", "line 3"),
+        ('time_ms,chip,power_w\n0,0,"1\n"\n', "BAD_ROW", "line 3"),
+        ("time_ms,chip,power_w\n0,0,5\n1,0," + "9" * 100_000_000, "BAD_ROW", "line 4"),
         ("time_ms,chip,watts\n", "UNKNOWN_CHANNEL", "watts"),
         ("time_ms,chip,power_w,power_w\n", "BAD_COLUMNS", "line 2"),
         ("chip,time_ms\n", "BAD_COLUMNS", "line 2"),
