@@ -7,7 +7,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,10 +17,13 @@ import pytest
 from attestor.channels import CHIP_CHANNELS, NODE, Reading
 from attestor.errors import RecordingError
 from attestor.recording import RecordingReader, RecordingWriter
+from statements.keys import write_signing_key
+from statements.signing import SigningKey
 from tests.faults.disk import Disk, Fault, How, Then
 from tests.faults.disk import build as build_disk
 from tests.nvml.driver import flatten
 from tests.unit.attestor.conftest import CHANNELS, header
+from tests.unit.attestor.test_config import agreement
 
 SAYS_TIMES = "import os; print(os.environ['STILLWATCH_RECORDING_STARTED_MS'])"
 
@@ -410,6 +414,46 @@ def test_a_replay_is_recorded_under_the_label_that_it_has(
     assert found == [row for row in wanted if row.time_ms <= found[-1].time_ms]
     assert 1_900 <= found[-1].time_ms <= 2_200
     assert {row.chip for row in found} == {NODE, 0, 1}
+
+
+def test_the_sources_of_a_configured_node_are_recorded_together_under_the_least_of_their_labels(
+    bench: Bench, record: Callable[..., Path], tmp_path: Path
+) -> None:
+    agreement(tmp_path, "rehearsal.test")
+    write_signing_key(tmp_path / "n.key", SigningKey.generate())
+    walls = tmp_path / "walls.csv.gz"
+    with RecordingWriter(walls, replace(header(0, 100), chips=()), ["wall_w"]) as writer:
+        for at in range(0, 60_000, 100):
+            writer.write(Reading(at, NODE, {"wall_w": 4_000 + at / 100}))
+    now = datetime.now(UTC).isoformat()
+    (tmp_path / "agent.toml").write_text(
+        f"""
+        ledger = "127.0.0.1:1"
+        agreement = "agreement.toml"
+        spool = "s.sqlite"
+        [[nodes]]
+        name = "n1"
+        key = "n.key"
+        [[nodes.source]]
+        kind = "replay"
+        path = "{walls}"
+        at = "{now}"
+        [[nodes.source]]
+        kind = "nvml"
+        """
+    )
+    config = str(tmp_path / "agent.toml")
+    done = bench.record("--config", config, "--node", "n1", "--seconds", "2.5")
+    assert (done.status, done.result["late"]) == (0, 0), done.stderr
+    reader, rows = read(bench.out)
+    assert reader.header.telemetry == "simulated"
+    assert len(reader.header.chips) == 2
+    for chip in (NODE, 0, 1):
+        assert sum(row.chip == chip for row in rows) >= 20
+    assert not (tmp_path / "s.sqlite").exists()
+    bench.out.unlink()
+    done = bench.record("--config", config, "--node", "n2", "--seconds", "1")
+    assert (done.status, "UNKNOWN_NODE" in done.stderr) == (4, True)
 
 
 @pytest.mark.parametrize(
