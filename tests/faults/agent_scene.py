@@ -6,8 +6,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -29,11 +30,13 @@ from verifier.instants import rfc3339
 WINDOW: Final = 60_000
 RATE: Final = 600
 """A window lasts a tenth of a second."""
-WINDOWS: Final = 9
-"""Windows of the agent's clock from its start to its end, at least; the first pass while it starts."""
-ATTESTED: Final = 3
-"""Windows that are left after a start, at least: on a busy machine a start may take longer than nine."""
-_STARTS: Final = 5
+CALLS: Final = 90
+"""Calls to the disk after which an agent is told to end: its start, and what a few windows take."""
+_NEVER: Final = 2**62
+_AFTER_S: Final = 0.3
+"""How long it goes on after a call that failed: three windows."""
+_AGAIN: Final = 3
+"""Statements that it has logged when it runs again, until it is told to end: opening, inventory, a window."""
 _WITHIN_S: Final = 40.0
 
 
@@ -45,8 +48,6 @@ class Stage:
     cast: Cast
     ledger: LedgerProcess
     nodes: list[Person]
-    windows: int = WINDOWS
-    """From the start of an agent to its end, here and now."""
 
     @classmethod
     def make(cls, folder: Path, nodes: int) -> "Stage":
@@ -55,9 +56,7 @@ class Stage:
         said, people = cast.enrolled(nodes)
         with LedgerClient(ledger.grpc) as client:
             assert all(isinstance(one, Receipt) for one in client.append(said))
-        stage = cls.around(folder, cast, ledger, people)
-        stage.find_windows()
-        return stage
+        return cls.around(folder, cast, ledger, people)
 
     @classmethod
     def around(
@@ -69,19 +68,6 @@ class Stage:
             for reading in plain_readings(2, 600):
                 writer.write(reading)
         return cls(folder, cast, ledger, list(nodes))
-
-    def find_windows(self) -> None:
-        """Let an agent run on a sane disk, for longer and longer, until its start leaves some windows to attest."""
-        place = self.folder / "trial"
-        clock = anchor()
-        write_config(self, self.nodes.pop(), place)
-        for _ in range(_STARTS):
-            status, outcome = run(place, place / "agent.log", clock, self.windows)
-            assert status == 0, (place / "agent.log").read_text()
-            if outcome["windows"] >= ATTESTED:
-                return
-            self.windows *= 2
-        raise AssertionError(f"an agent takes longer to start than {self.windows} windows")
 
     def headers(self, author: bytes) -> list[Header]:
         """Return what an author said, as logged."""
@@ -122,31 +108,38 @@ def anchor() -> str:
     return f"{time.time_ns() // 1_000_000}:{T0}:{RATE}"
 
 
-def run(
-    place: Path,
-    log: Path,
-    clock: str,
-    windows: int,
-    environment: Mapping[str, str] | None = None,
-) -> tuple[int, dict[str, int]]:
-    """Run the agent of a folder for so many windows from now on; return its exit status, and what it says of itself."""
-    real, begin, rate = map(int, clock.split(":"))
-    now = begin + (time.time_ns() // 1_000_000 - real) * rate
-    until = rfc3339((now // WINDOW + windows) * WINDOW)
+@contextmanager
+def running(
+    place: Path, log: Path, clock: str, environment: Mapping[str, str] | None = None
+) -> "Iterator[subprocess.Popen[bytes]]":
+    """Run the agent of a folder, on a clock, until the block ends; it is killed then, if it has not ended."""
+    command = (
+        *(sys.executable, "-m", "stillwatch", "agent", "run"),
+        *("--config", str(place / "agent.toml")),
+        *("--rehearsal-clock", clock, "-o", "json"),
+    )
     with log.open("wb") as sink:
-        done = subprocess.run(
-            [
-                *(sys.executable, "-m", "stillwatch", "agent", "run"),
-                *("--config", str(place / "agent.toml")),
-                *("--rehearsal-clock", clock, "--until", until, "-o", "json"),
-            ],
-            stdout=subprocess.PIPE,
-            stderr=sink,
-            env=environment,
-            timeout=_WITHIN_S,
-            check=False,
-        )
-    return done.returncode, json.loads(done.stdout or b"{}")
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=sink, env=environment)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def end(process: "subprocess.Popen[bytes]") -> tuple[int, dict[str, int]]:
+    """Tell an agent to end, if it still runs; return its exit status, and what it says of itself."""
+    process.terminate()
+    printed, _ = process.communicate(timeout=_WITHIN_S)
+    return process.returncode, json.loads(printed or b"{}")
+
+
+def await_that(done: Callable[[], bool], what: str) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + _WITHIN_S
+    while not done():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
 
 
 @dataclass
@@ -160,12 +153,17 @@ class Play:
     fault: Fault | None = None
     keep: bool = False
     status: int | None = None
+    calls: int = 0
+    """Calls that a run makes, if none of them fails."""
     outcome: dict[str, int] = field(default_factory=dict)
     disk: Disk = field(init=False)
 
     def __post_init__(self) -> None:
         write_config(self.stage, self.node, self.place)
-        self.disk = Disk(self.library, self.folder, self.place, self.fault, keep=self.keep)
+        fault = self.fault
+        if fault is not None and fault.at > CALLS:
+            fault = replace(fault, at=_NEVER)
+        self.disk = Disk(self.library, self.folder, self.place, fault, keep=self.keep)
         self._anchor = anchor()
 
     @property
@@ -177,11 +175,25 @@ class Play:
         return self.place / "agent.log"
 
     def work(self) -> None:
-        """Attest for some windows on the disk that fails."""
-        windows = self.stage.windows
-        self.status, self.outcome = run(
-            self.place, self.log, self._anchor, windows, self.disk.environment
-        )
+        """Attest on the disk that fails: as long as a start and some windows take, or until a call has failed.
+
+        Calls beyond :data:`CALLS` are those of its end, counted from when it is told to.
+        """
+        fault, disk = self.fault, self.disk
+        with running(self.place, self.log, self._anchor, disk.environment) as process:
+
+            def is_due() -> bool:
+                due = disk.failed > 0 if fault and fault.at <= CALLS else disk.calls >= CALLS
+                return due or process.poll() is not None
+
+            await_that(is_due, "an agent makes no more calls to its disk, and does not end")
+            if disk.failed and process.poll() is None:
+                time.sleep(_AFTER_S)
+            if fault and fault.at > CALLS:
+                disk.fail_after(fault.at - CALLS - 1)
+            before = disk.calls
+            self.status, self.outcome = end(process)
+            self.calls = CALLS + disk.calls - before
 
     def told(self) -> tuple[str, int | None]:
         """Return what was written on stderr, and the exit status."""
@@ -194,16 +206,24 @@ class Play:
         self.verify_arrived(spooled)
 
     def _attest_again(self) -> None:
-        outcome = {"windows": 0}
-        for start in range(_STARTS):
-            log = self.place / "sane.log"
-            status, outcome = run(self.place, log, self._anchor, self.stage.windows << start)
-            assert status == 0, log.read_text()
-            assert (outcome["left_in_spool"], outcome["lost"]) == (0, 0)
-            if outcome["windows"]:
-                break
-        assert outcome["windows"], "it attests again"
-        assert "Traceback" not in (self.place / "sane.log").read_text()
+        author = self.node.key.key_id
+        log = self.place / "sane.log"
+        with (
+            LedgerClient(self.stage.ledger.grpc) as client,
+            running(self.place, log, self._anchor) as process,
+        ):
+            known = {head.epoch for head in client.author(author)}
+
+            def has_attested() -> bool:
+                assert process.poll() is None, log.read_text()
+                heads = client.author(author)
+                return any(h.epoch not in known and h.sequence + 1 >= _AGAIN for h in heads)
+
+            await_that(has_attested, "it attests again")
+            status, outcome = end(process)
+        assert status == 0, log.read_text()
+        assert (outcome["left_in_spool"], outcome["lost"]) == (0, 0)
+        assert "Traceback" not in log.read_text()
 
     def spooled(self) -> list[int]:
         """Return when the windows begin that the spool holds, as the next process will find them."""

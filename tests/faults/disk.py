@@ -122,6 +122,10 @@ class Disk:
         """How many of them failed, or wrote less than they were to."""
         return int(_CONTROL.unpack(self._shared[: _CONTROL.size])[6])
 
+    def fail_after(self, more: int) -> None:
+        """Let the call fail before which that many are yet to be made."""
+        self._shared[_AT_AT : _AT_AT + 8] = struct.pack("=Q", self.calls + more + 1)
+
     def heal(self) -> None:
         """Let nothing fail any more."""
         self._shared[_HOW_AT : _HOW_AT + 4] = struct.pack("=I", int(How.NEVER))
