@@ -9,6 +9,7 @@ On a chip that is partitioned (MIG) GPM tells of instances, not of the chip: the
 """
 
 from collections.abc import Mapping
+from ctypes import Structure
 from functools import partial
 from typing import Any, Final
 
@@ -41,6 +42,12 @@ CHANNELS: Final = tuple(_METRICS)
 _NOTHING: Final = Answer()
 
 
+class _Metric(Structure):
+    """nvidia-ml-py's own structure, without its way of reading attributes, which takes ten times as long."""
+
+    _fields_ = pynvml.c_nvmlGpmMetric_t._fields_
+
+
 class Gpm:
     """Two samples of one chip, taken in turns. They are the library's memory: whoever made it closes it.
 
@@ -58,13 +65,16 @@ class Gpm:
         self._due_ms = 0
         self._request = pynvml.c_nvmlGpmMetricsGet_t()
         self._request.version = pynvml.NVML_GPM_METRICS_GET_VERSION
+        self._metrics = (_Metric * len(_METRICS)).from_buffer(
+            self._request, pynvml.c_nvmlGpmMetricsGet_t.metrics.offset
+        )
         self._ask_for(self._asked)
 
     def _ask_for(self, names: tuple[str, ...]) -> None:
         self._asked = names
         self._request.numMetrics = len(names)
-        for place, name in enumerate(names):
-            self._request.metrics[place].metricId = _METRICS[name]
+        for metric, name in zip(self._metrics, names, strict=False):
+            metric.metricId = _METRICS[name]
 
     @property
     def channels(self) -> frozenset[str]:
@@ -96,12 +106,10 @@ class Gpm:
         What is refused for good is not asked for again. Where comparing fails, the sample before is kept, so that
         the next reading is about all of the time since. Raises NVMLError.
         """
+        if self._at_ms is not None and now_ms < self._at_ms:
+            self._at_ms = None  # the clock was wrong before
         since_ms = None if self._at_ms is None else now_ms - self._at_ms
-        if (
-            since_ms is not None
-            and since_ms >= 0
-            and (now_ms < self._due_ms or since_ms < LEAST_MS)
-        ):
+        if since_ms is not None and (now_ms < self._due_ms or since_ms < LEAST_MS):
             return _NOTHING
         if not self._asked or self._is_partitioned():
             self.close()
@@ -109,7 +117,7 @@ class Gpm:
         self._due_ms = now_ms - now_ms % EVERY_MS + EVERY_MS
         self._take()
         answer = _NOTHING
-        if since_ms is not None and 0 <= since_ms <= self._longest_ms:
+        if since_ms is not None and since_ms <= self._longest_ms:
             answer = self._compare()
         self._samples.reverse()
         self._at_ms = now_ms
@@ -136,11 +144,11 @@ class Gpm:
         values: dict[str, float] = {}
         errors: dict[str, pynvml.NVMLError] = {}
         refused: set[str] = set()
-        for name, metric in zip(self._asked, request.metrics, strict=False):
+        for name, metric in zip(self._asked, self._metrics, strict=False):
             code = metric.nvmlReturn
             if code == pynvml.NVML_SUCCESS:
                 percent = metric.value
-                values[name] = (min(percent, 100.0) if percent <= _MOST_PERCENT else percent) / 100
+                values[name] = 1.0 if 100.0 < percent <= _MOST_PERCENT else percent / 100
             elif code in REFUSED_ONE:
                 refused.add(name)
             else:

@@ -5,7 +5,8 @@ https://docs.nvidia.com/deploy/nvml-api/group__nvmlClocksEventReasons.html
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
+from types import MappingProxyType
 from typing import Final
 
 import pynvml
@@ -34,6 +35,7 @@ def _older(handle: Handle) -> int:
     return reasons
 
 
+@lru_cache(maxsize=256)
 def throttles(reasons: int) -> Mapping[str, float]:
     """Return the channels, 0 or 1 each, of NVML's bits; none of a sentinel.
 
@@ -49,7 +51,8 @@ def throttles(reasons: int) -> Mapping[str, float]:
         reasons & _HEAT,
         reasons & pynvml.nvmlClocksEventReasonGpuIdle,
     )
-    return {name: float(bool(one)) for name, one in zip(CHANNELS, found, strict=True)}
+    told = {name: float(bool(one)) for name, one in zip(CHANNELS, found, strict=True)}
+    return MappingProxyType(told)  # it is kept
 
 
 class ClockReasons:

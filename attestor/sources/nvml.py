@@ -340,8 +340,8 @@ class NvmlSource:
             except pynvml.NVMLError as error:
                 _put_failure(chip, name, error, failed)
                 continue
-            if value is not None:
-                _put_value(name, value, values)
+            if value is not None and (cleaned := clean(name, value)) is not None:
+                values[name] = cleaned
 
     @staticmethod
     def _ask_together(
@@ -362,16 +362,12 @@ class NvmlSource:
             for name, refusal in answer.errors.items():
                 _put_failure(chip, name, refusal, failed)
             for name, value in answer.values.items():
-                _put_value(name, value, values)
+                if (cleaned := clean(name, value)) is not None:
+                    values[name] = cleaned
 
     def close(self) -> None:
         """Leave the library."""
         self._opened.close()
-
-
-def _put_value(name: str, value: float, values: dict[str, float]) -> None:
-    if (cleaned := clean(name, value)) is not None:
-        values[name] = cleaned
 
 
 def _put_failure(chip: _Chip, name: str, error: pynvml.NVMLError, failed: list[str]) -> None:

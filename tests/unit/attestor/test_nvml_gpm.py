@@ -216,6 +216,16 @@ def test_what_lies_too_far_apart_is_not_compared(probe: Probe, record_lively: Re
     assert last["sm_active"] == pytest.approx(active("sm_active", 11_001, 12_000), abs=1e-9)
 
 
+def test_a_clock_that_was_wrong_before_is_followed(
+    probe: Probe, record_lively: RecordLively
+) -> None:
+    times = (5_000, 6_000, 1_000, 2_000)
+    batches = probe(*times, recording=record_lively(7, ALL), polled=True)["batches"]
+    assert [bool(shares(batch["readings"][0])) for batch in batches] == [False, True, False, True]
+    last = shares(batches[3]["readings"][0])
+    assert last["sm_active"] == pytest.approx(active("sm_active", 1_000, 2_000), abs=1e-9)
+
+
 def test_a_partitioned_chip_offers_no_activity_and_the_whole_one_beside_it_does(
     probe: Probe, record_lively: RecordLively
 ) -> None:
