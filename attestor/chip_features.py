@@ -44,6 +44,12 @@ _MOVED: Final = {
 }
 
 
+_EXCLUDES: Final = frozenset(
+    channel
+    for channel in _MEANS.values()
+    if channel.endswith("_active") or channel in {"utilisation", "sm_clock_mhz"}
+) - {"dram_active"}
+"""The channels by which an auditor excludes that a chip did more."""
 _ABOUT_BEFORE: Final = "_active"
 """How channels end whose samples are about the time before them: GPM, and whoever averages counters."""
 
@@ -115,8 +121,11 @@ def _clock_under_tensor(samples: Samples, weights: Sequence[int]) -> float:
 
 def chip_row(
     samples: Samples, window: tuple[int, int], hold_ms: int, moved: Mapping[str, float]
-) -> list[float]:
-    """Return a chip's features in the order of the feature set, NaN where there is no sample.
+) -> tuple[list[float], float]:
+    """Return a chip's features in the order of the feature set, NaN where there is no sample; and what they speak of.
+
+    That is the least share of the window, 0 to 1, that the samples of a channel stand for by which an auditor excludes
+    that the chip did more; 1 where there is no such channel, since nothing is excluded then.
 
     ``samples`` are the window's, by channel, in order of time; ``window`` its start and end, Unix milliseconds;
     ``hold_ms`` how long a sample may stand; ``moved`` what each cumulative counter grew by.
@@ -150,4 +159,5 @@ def chip_row(
             row.append(bins[int(name.removeprefix("tensor_bin_"))])
         else:
             row.append(compute[name]())
-    return row
+    spoken = [sum(weights[channel]) for channel in _EXCLUDES & weights.keys()]
+    return row, min([1.0, *(of / (end_ms - start_ms) for of in spoken)])

@@ -9,6 +9,8 @@ Rules, stated once:
   sample lies outside the window, it is the time to the window's edge, or that of the neighbour where
   that is more. It is at most HOLD_PERIODS sample periods; LEAST_HOLD_MS where that is more, since
   some channels are read more rarely. The deviation and the histogram count samples alike.
+- Samples count as taken for no more of the window than those of each chip's activity, utilisation and
+  clock stand for, where it has any: a bound that rests on them speaks of no more.
 - The clock that activity is weighed with is the mean of the clock's samples of that activity's time.
 - Cumulative counters (energy, bytes) are differenced between the last reading at or before the
   start and the last at or before the end. Without the former, or after a reset, there is no value.
@@ -142,24 +144,25 @@ def summarise(
         for name, value in reading.values.items():
             row[name].append((reading.time_ms, value))
     hold_ms = HOLD_PERIODS * rig.sample_ms
+    chips = [
+        chip_row(
+            rows[chip],
+            (span.start_ms, span.end_ms),
+            max(hold_ms, LEAST_HOLD_MS),
+            _differences(chip, at_start, at_end),
+        )
+        for chip in range(rig.chips)
+    ]
+    expected = min(int(rig.expected_per_s * span.length_ms / 1000), _MOST_SAMPLES)
+    spoken = min((share for _, share in chips), default=1.0)
     summary = summary_pb2.WorkloadSummary(
         inventory=rig.inventory,
         feature_set=FEATURE_SET,
-        samples_expected=min(int(rig.expected_per_s * span.length_ms / 1000), _MOST_SAMPLES),
-        samples_taken=len(inside),
+        samples_expected=expected,
+        samples_taken=len(inside) if spoken == 1 else min(len(inside), int(expected * spoken)),
         largest_gap_ms=_largest_gap(span, inside),
         boot_id=rig.boot_id,
-        chip_features=pack_rows(
-            [
-                chip_row(
-                    rows[chip],
-                    (span.start_ms, span.end_ms),
-                    max(hold_ms, LEAST_HOLD_MS),
-                    _differences(chip, at_start, at_end),
-                )
-                for chip in range(rig.chips)
-            ]
-        ),
+        chip_features=pack_rows([row for row, _ in chips]),
         failed_sources=sorted(set(failed_sources)),
     )
     _put_energy(summary, rig.chips, at_start, at_end)

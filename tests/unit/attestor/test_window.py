@@ -57,6 +57,32 @@ def test_a_mean_is_not_bent_by_irregular_sampling() -> None:
 LIVE = Rig(bytes(32), chips=1, boot_id=bytes(16), expected_per_s=10.0, sample_ms=100)
 
 
+@pytest.mark.parametrize("channel", ["hmma_active", "utilisation", "sm_clock_mhz"])
+def test_a_window_says_no_more_samples_than_each_channel_that_excludes_work_speaks_for(
+    channel: str,
+) -> None:
+    """Half of the window's samples of one channel failed: what it did then is not excluded by the other half."""
+    whole = {"power_w": 300.0, "hmma_active": 0.1, "utilisation": 0.1, "sm_clock_mhz": 1_000.0}
+    readings = [
+        Reading(at, 0, {n: v for n, v in whole.items() if n != channel or at < 90_000})
+        for at in range(60_000, 120_000, 100)
+    ]
+    summary, _ = summarise(SPAN, LIVE, readings, Carried())
+    assert summary.samples_expected == 600
+    assert 300 <= summary.samples_taken <= 320
+    healthy, _ = summarise(SPAN, LIVE, [r._replace(values=whole) for r in readings], Carried())
+    assert healthy.samples_taken == 600
+
+
+def test_a_channel_that_excludes_nothing_costs_no_samples() -> None:
+    readings = [
+        Reading(at, 0, {"utilisation": 0.1, **({"temperature_c": 50.0} if at < 70_000 else {})})
+        for at in range(60_000, 120_000, 100)
+    ]
+    summary, _ = summarise(SPAN, LIVE, readings, Carried())
+    assert summary.samples_taken == 600
+
+
 def features(readings: list[Reading], rig: Rig = LIVE) -> list[float]:
     summary, _ = summarise(SPAN, rig, readings, Carried())
     return unpack_rows(summary.chip_features, rig.chips)[0]

@@ -86,7 +86,9 @@ class WorkloadSummary(_message.Message):
     none.
     """
     samples_taken: _builtins.int
-    """Readings taken. Absent counts as none."""
+    """Readings taken, or as many of those expected as the activity, utilisation
+    or clock of some chip speaks for, where that is less. Absent counts as none.
+    """
     largest_gap_ms: _builtins.int
     """Longest time without any reading, window edges included; milliseconds.
     Absent: the whole window.
