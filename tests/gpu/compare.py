@@ -21,6 +21,7 @@ from tests.gpu.flop_log import FlopLogError
 from verifier.accounts.chips import ChipTable, read_chip_table
 from verifier.accounts.columns import ChipWindows, Float64
 from verifier.accounts.interval import Intervals, Term, feature, intervals
+from verifier.accounts.party import sampled_share
 from verifier.agreement.model import Trust
 
 CHIPS: Final = Path(__file__).parents[2] / "policies/reference/chips.toml"
@@ -61,7 +62,8 @@ class Row:
 def judge(run: Evidence, table: ChipTable) -> Row:
     """Lay the bounds of a run beside its truth."""
     windows = run.windows.chips
-    found, truth = _bounds(windows, table), run.executed
+    sampled = sampled_share(run.windows)
+    found, truth = _bounds(windows, table, sampled), run.executed
     held = (found.lower <= truth) & (truth <= found.upper)
     by_energy = found.terms[:, Term.ENERGY_FLOOR]
     return Row(
@@ -76,17 +78,21 @@ def judge(run: Evidence, table: ChipTable) -> Row:
         estimate=_median(found.estimate, truth),
         upper=_median(found.upper, truth),
         width=_median(found.upper, found.lower),
-        width16=_median(found.upper, _bounds(windows, table, tf32_excluded=True).lower),
-        no_pipes=_median(_bounds(without(windows, PIPES), table).upper, truth),
+        width16=_median(found.upper, _bounds(windows, table, sampled, tf32_excluded=True).lower),
+        no_pipes=_median(_bounds(without(windows, PIPES), table, sampled).upper, truth),
         energy=_median(np.where(np.isfinite(by_energy), by_energy, np.nan), truth),
         edge=float(np.max(np.divide(run.edge, truth, out=np.zeros_like(truth), where=truth > 0))),
         binds=Term(int(np.bincount(found.binds).argmax())).name,
     )
 
 
-def _bounds(windows: ChipWindows, table: ChipTable, *, tf32_excluded: bool = False) -> Intervals:
+def _bounds(
+    windows: ChipWindows, table: ChipTable, sampled: Float64, *, tf32_excluded: bool = False
+) -> Intervals:
     period = (int(windows.start_ms.min()), int(windows.end_ms.max()))
-    return intervals(windows, table, period, Trust.COUNTERS, tf32_excluded=tf32_excluded)
+    return intervals(
+        windows, table, period, Trust.COUNTERS, tf32_excluded=tf32_excluded, sampled=sampled
+    )
 
 
 def _share(part: float, whole: float) -> float:

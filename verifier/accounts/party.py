@@ -129,7 +129,7 @@ def _as_enrolled(
     return Windows(replace(chips, model=model), windows.nodes), differs
 
 
-def _sampled(windows: Windows) -> Float64:
+def sampled_share(windows: Windows) -> Float64:
     """Return, by chip window, the share of the samples that were to be taken that were."""
     nodes = windows.nodes
     wanted, taken = nodes.samples_expected, np.minimum(nodes.samples_taken, nodes.samples_expected)
@@ -158,7 +158,7 @@ def _bound(
     excluded = np.zeros(max((n.index for n in nodes), default=0) + 1, dtype=np.bool_)
     for node in nodes:
         excluded[node.index] = node.tf32_excluded
-    sampled = _sampled(windows)
+    sampled = sampled_share(windows)
     found = intervals(
         chips, table, period, trust, tf32_excluded=excluded[chips.node], sampled=sampled
     )
