@@ -2,11 +2,14 @@
 
 A table as JSON: of each chip each call with how often it was made, the median and 99th percentile of its time, us, the
 driver's error code where it refuses, and the last answer. It is written anew after each call, so that one that hangs is
-known by its name.
+known by its name. With ``--beside`` a workload keeps the chip busy meanwhile, in a process of its own: a driver may
+answer such a chip later, and its activity is of something.
 """
 
 import json
 import math
+import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +20,8 @@ import click
 import pynvml
 
 from tests.gpu.call_table import REFUSALS, Ask, Call, Handle, calls
+from tests.gpu.running import COMMAND
+from tests.gpu.workloads.interface import SIZES
 
 FORMAT: Final = "stillwatch.calls/1"
 MOST_CALLS: Final = 200
@@ -24,6 +29,10 @@ MOST_NS: Final = 100_000_000
 """A call is made so often, or for so long, whichever is first."""
 REFUSED_CALLS: Final = 3
 """How often a call is made that is refused: refusals can be slow at first."""
+PREPARED_S: Final = 90.0
+"""How long the workload beside may take to begin."""
+BUSY_S: Final = 1.0
+"""How long it has run before the first call."""
 _LONGEST_ANSWER: Final = 120
 
 
@@ -81,23 +90,55 @@ def _handles() -> Iterator[tuple[str, Handle]]:
 
 @click.command(help=__doc__)
 @click.option("--json", "target", type=click.Path(path_type=Path), help="Write the table there.")
-def main(target: Path | None) -> None:
+@click.option("--beside", metavar="NAME", help="Measure while this workload runs.")
+@click.option("--size", type=click.Choice(SIZES), default="full", show_default=True)
+@click.option("--device", help="PyTorch's name of the workload's; the first GPU, or else the CPU.")
+def main(*, target: Path | None, beside: str | None, size: str, device: str | None) -> None:
     """Measure every call of every chip."""
+    if beside is None:
+        _ask_driver(target, None)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "x.flop.gz"
+        words = [*COMMAND, "run", beside, "--size", size, "--seconds", "600"]
+        words += ["--flop-log", str(log), *(["--device", device] if device else [])]
+        with subprocess.Popen(words, stdout=subprocess.DEVNULL) as process:
+            try:
+                _await(process, log)
+                _ask_driver(target, beside)
+                if process.poll() is not None:
+                    raise click.ClickException(f"{beside} ended before the measurement did")
+            finally:
+                process.kill()
+
+
+def _await(process: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Wait until a workload is prepared: it opens its log then, and begins."""
+    until_s = time.monotonic() + PREPARED_S
+    while not log.exists():
+        if process.poll() is not None or time.monotonic() > until_s:
+            raise click.ClickException("the workload beside did not begin")
+        time.sleep(0.05)
+    time.sleep(BUSY_S)
+
+
+def _ask_driver(target: Path | None, beside: str | None) -> None:
     try:
         pynvml.nvmlInit()
         try:
-            _measure_all(target)
+            _measure_all(target, beside)
         finally:
             pynvml.nvmlShutdown()
     except pynvml.NVMLError as error:
         raise click.ClickException(f"no driver to ask: {error}") from error
 
 
-def _measure_all(target: Path | None) -> None:
+def _measure_all(target: Path | None, beside: str | None) -> None:
     chips: list[dict[str, object]] = []
     table: dict[str, object] = {
         "format": FORMAT,
         "driver": str(pynvml.nvmlSystemGetDriverVersion()),
+        "beside": beside,
         "chips": chips,
     }
     for row, (model, handle) in enumerate(_handles()):

@@ -20,7 +20,7 @@ import click
 
 from tests.gpu.fake import fake_driver
 from tests.gpu.pack import pack
-from tests.gpu.plan import CALLS_S, OVERHEAD_S, Plan, PlanError, plan, table
+from tests.gpu.plan import BUSY_CALLS_S, CALLS_S, OVERHEAD_S, Plan, PlanError, plan, table
 from tests.gpu.results import Results
 from tests.gpu.running import COMMAND
 from tests.gpu.runs import GRACE_S, Outcome, RunError, record, run_process
@@ -28,6 +28,7 @@ from tests.gpu.workloads.interface import SIZES
 from tests.gpu.workloads.registry import UnknownWorkloadError
 
 ROOT: Final = Path(__file__).resolve().parents[2]
+BUSY_WORKLOAD: Final = "product-bf16"
 OVERHEAD_WORKLOAD: Final = "finetuning"
 _FAKE_RUN_S: Final = 2.0
 _FAKE_OVERHEAD_S: Final = 14.0
@@ -50,7 +51,10 @@ class Campaign:
         """Do what the plan says, and leave results in ``out`` after every part of it."""
         until_s = self.now_s() + self.planned.budget_s
         results = Results(self.fake, began_ms, self.planned)
-        results.calls = self._measure("calls", [], CALLS_S)
+        results.calls = self._measure("calls", "calls", [], CALLS_S + GRACE_S)
+        self._keep(results)
+        busy = ["--beside", BUSY_WORKLOAD, "--size", self.size, "--device", self.device]
+        results.busy_calls = self._measure("busy-calls", "calls", busy, BUSY_CALLS_S + GRACE_S)
         self._keep(results)
         for run in self.planned.runs:
             left_s = until_s - OVERHEAD_S - self.now_s()
@@ -67,32 +71,35 @@ class Campaign:
                     most_s=min(run.wall_s + GRACE_S, left_s),
                     now_s=self.now_s,
                 )
-            click.echo(f"{run.name:20} {outcome.outcome:11} {outcome.wall_s:6.1f} s  {outcome.why}")
+            click.echo(
+                f"{run.name:20} {outcome.outcome:11} {outcome.wall_s:6.1f} s "
+                f"{outcome.flop_per_s / 1e12:8.1f} TFLOP/s  {outcome.why}"
+            )
             results.outcomes.append(outcome)
             self._keep(results)
         left_s = until_s - self.now_s()
         seconds = _FAKE_OVERHEAD_S if self.fake else OVERHEAD_S * 2 / 3
         words = ["--workload", OVERHEAD_WORKLOAD, "--size", self.size, "--seconds", f"{seconds:g}"]
         words += ["--device", self.device]
-        results.overhead = self._measure("overhead", words, left_s)
+        results.overhead = self._measure("overhead", "overhead", words, left_s)
         results.finished = True
         self._keep(results)
         return results
 
-    def _measure(self, command: str, words: list[str], most_s: float) -> object:
+    def _measure(self, name: str, command: str, words: list[str], most_s: float) -> object:
         """Run one of the other commands; return its table, or what went wrong."""
-        target = self.work / f"{command}.json"
+        target = self.work / f"{name}.json"
         asked = [*COMMAND, command, "--json", str(target), *words]
         fault = None
         try:
-            run_process(asked, self.environment, most_s, self.work / f"{command}.txt")
+            run_process(asked, self.environment, most_s, self.work / f"{name}.txt")
         except (RunError, OSError) as error:
             fault = str(error)
         try:
             found = json.loads(target.read_text())
         except (OSError, ValueError) as error:
             found, fault = None, fault or str(error)
-        click.echo(f"{command:20} {'failed' if fault else 'measured':11} {fault or ''}")
+        click.echo(f"{name:20} {'failed' if fault else 'measured':11} {fault or ''}")
         return {"fault": fault, "table": found} if fault else found
 
     def _keep(self, results: Results) -> None:

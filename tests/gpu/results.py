@@ -38,13 +38,14 @@ def machine() -> dict[str, object]:
 
 @dataclass(slots=True)
 class Results:
-    """A campaign as far as it got. ``calls`` and ``overhead`` are those commands' tables, or the fault of each."""
+    """A campaign as far as it got. ``calls``, ``busy_calls`` and ``overhead`` are tables, or the fault of each."""
 
     fake: bool
     began_ms: int
     planned: Plan
     outcomes: list[Outcome] = field(default_factory=list)
     calls: object = None
+    busy_calls: object = None
     overhead: object = None
     archives: Sequence[str] = ()
     left_out: Sequence[str] = ()
@@ -62,6 +63,7 @@ class Results:
             "dropped": list(self.planned.dropped),
             "runs": [self._run(outcome) for outcome in self.outcomes],
             "calls": self.calls,
+            "busy_calls": self.busy_calls,
             "overhead": self.overhead,
             "archives": list(self.archives),
             "left_out": list(self.left_out),
@@ -81,9 +83,8 @@ class Results:
             "outcome": outcome.outcome,
             "why": outcome.why,
             "wall_s": round(outcome.wall_s, 2),
-            "start_s": round(outcome.wall_s - run.seconds, 2) if outcome.lines else None,
+            "logged_s": round(outcome.logged_s, 2),
             "files": [path.name for path in outcome.files],
             "executed": dict(outcome.executed),
-            "lines": outcome.lines,
             "readings": outcome.readings,
         }

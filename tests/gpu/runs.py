@@ -27,7 +27,7 @@ _LONGEST_WHY: Final = 800
 class Outcome:
     """What came of a run: ``recorded``, ``unavailable`` (the machine cannot do it), ``failed`` or ``skipped``, and why.
 
-    ``files`` are those to be carried away; ``executed`` operations by precision.
+    ``files`` are those to be carried away; ``executed`` operations by precision, in the ``logged_s`` of the log.
     """
 
     name: str
@@ -36,8 +36,13 @@ class Outcome:
     wall_s: float = 0.0
     files: tuple[Path, ...] = ()
     executed: Mapping[str, float] = field(default_factory=dict)
-    lines: int = 0
+    logged_s: float = 0.0
     readings: int = 0
+
+    @property
+    def flop_per_s(self) -> float:
+        """Operations a second, over the time from the log's begin to its end."""
+        return sum(self.executed.values()) / self.logged_s if self.logged_s else 0.0
 
 
 class RunError(Exception):
@@ -114,25 +119,23 @@ def record(
         run_process(words, environment, most_s, folder / f"{run.name}.txt")
     except RunError as error:
         outcome = "unavailable" if error.status == UNAVAILABLE else "failed"
-        # What was recorded until then may be whole; the comparison decides.
-        kept = tuple(path for path in (recording, log) if path.exists())
-        return Outcome(run.name, outcome, str(error), now_s() - began_s, kept)
+        return Outcome(run.name, outcome, str(error), now_s() - began_s, _set_aside(recording, log))
     except OSError as error:
         return Outcome(run.name, "failed", str(error), now_s() - began_s)
     try:
         if fake:
             confess(recording)
-        executed, lines, readings = _read_back(recording, log)
+        executed, logged_s, readings = _read_back(recording, log)
     except (FlopLogError, RecordingError) as error:
-        kept = tuple(path for path in (recording, log) if path.exists())
+        kept = _set_aside(recording, log)
         return Outcome(run.name, "failed", str(error), now_s() - began_s, kept)
     form, why = _smaller(recording, environment)
     took_s = now_s() - began_s
-    return Outcome(run.name, "recorded", why, took_s, (form, log), executed, lines, readings)
+    return Outcome(run.name, "recorded", why, took_s, (form, log), executed, logged_s, readings)
 
 
-def _read_back(recording: Path, log: Path) -> tuple[dict[str, float], int, int]:
-    """Return the operations that a log counts by precision, its lines, and the recording's readings."""
+def _read_back(recording: Path, log: Path) -> tuple[dict[str, float], float, int]:
+    """Return the operations that a log counts by precision, over how many seconds, and the recording's readings."""
     works = read_flop_log(log)[1]
     with RecordingReader(recording) as reader:
         readings = sum(1 for _ in reader)
@@ -140,7 +143,19 @@ def _read_back(recording: Path, log: Path) -> tuple[dict[str, float], int, int]:
     for work in works:
         if work.executed_flop:
             executed[work.precision] = executed.get(work.precision, 0.0) + work.executed_flop
-    return executed, len(works), readings
+    ends = [work.end_ms for work in works]
+    logged_ms = max(ends) - min(work.begin_ms for work in works) if works else 0.0
+    return executed, logged_ms / 1000, readings
+
+
+def _set_aside(recording: Path, log: Path) -> tuple[Path, ...]:
+    """Return what there is of a run that failed, under names by which it is not taken for one that did not."""
+    kept = []
+    for path, ending in ((recording, "csv.gz"), (log, "flop.gz")):
+        if path.exists():
+            name = path.name.removesuffix(f".{ending}")
+            kept.append(path.rename(path.with_name(f"{name}.{ending.replace('.', '-')}.failed")))
+    return tuple(kept)
 
 
 def _smaller(recording: Path, environment: Mapping[str, str]) -> tuple[Path, str]:

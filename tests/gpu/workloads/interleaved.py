@@ -8,7 +8,7 @@ from tests.gpu.workloads.inference import DECODE
 from tests.gpu.workloads.interface import Job, Step, Workload
 from tests.gpu.workloads.training import PRETRAINING, Training
 
-_TOKENS: Final = 24
+_TOKENS: Final = 12
 """Steps of inference for each of training: of like length at the full size."""
 
 

@@ -109,7 +109,7 @@ WORKLOADS: Final = (
     *(
         Product(
             f"product-{precision}-zeros",
-            f"the same of zeros in {precision}: less power for as many operations",
+            f"the same of zeros in {precision}: as many operations, and no bit changes",
             precision,
             zeros=True,
         )

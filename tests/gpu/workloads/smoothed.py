@@ -10,7 +10,7 @@ from tests.gpu.workloads.training import PRETRAINING, Training
 
 _REAL: Final = Training("training", "", PRETRAINING)
 _FILLER: Final = Product("product-bf16", "", "bf16")
-_FILLERS: Final = 20
+_FILLERS: Final = 10
 """Steps of filler after each step of training: a third of its time at the full size."""
 
 

@@ -76,24 +76,22 @@ def test_percentiles_are_of_the_values_themselves() -> None:
 
 
 def test_nothing_of_the_device_is_ever_set() -> None:
-    text = Path(call_table.__file__).read_text()
-    words = {
-        node.value if isinstance(node, ast.Constant) else node.attr
-        for node in ast.walk(ast.parse(text))
-        if isinstance(node, ast.Constant | ast.Attribute)
-    }
-    called = {
-        word
-        for word in words
-        if isinstance(word, str) and word.startswith("nvml") and word.isalnum()
-    }
-    assert len(called) > 20
+    called: set[str] = set()
+    for path in Path(call_table.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute):
+                called.add(node.attr)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                called.add(node.value)
+    called = {word for word in called if word.startswith(("nvml", "nvidia-smi"))}
+    assert len(called) > 40
     for word in called:
         assert not set_or_reset(word), word
 
 
 def set_or_reset(word: str) -> bool:
-    return any(part in word for part in ("Set", "Reset", "Clear", "Create", "Destroy", "Discover"))
+    parts = ("Set", "Reset", "Clear", "Create", "Destroy", "Discover", "nvidia-smi")
+    return any(part in word for part in parts)
 
 
 @pytest.mark.parametrize(
@@ -103,9 +101,10 @@ def test_a_call_that_sets_something_would_be_found(word: str) -> None:
     assert set_or_reset(word)
 
 
-def calls(tmp_path: Path, **env: str) -> subprocess.CompletedProcess[str]:
+def calls(tmp_path: Path, *more: str, **env: str) -> subprocess.CompletedProcess[str]:
     variables = {**os.environ, **fake_driver(tmp_path / "driver"), **env}
     words = [sys.executable, "-m", "tests.gpu", "calls", "--json", str(tmp_path / "calls.json")]
+    words += more
     return subprocess.run(words, env=variables, capture_output=True, text=True, check=False)
 
 
@@ -135,6 +134,12 @@ def test_a_call_that_hangs_is_known_by_its_name(tmp_path: Path) -> None:
     table = json.loads(target.read_text())
     assert table["measuring"] == "nvmlDeviceGetUtilizationRates"
     assert table["chips"][0]["calls"][0]["call"] == "nvmlDeviceGetTotalEnergyConsumption"
+
+
+def test_nothing_is_measured_beside_a_workload_that_does_not_begin(tmp_path: Path) -> None:
+    done = calls(tmp_path, "--beside", "nothing")
+    assert (done.returncode, "did not begin" in done.stderr) == (1, True)
+    assert not (tmp_path / "calls.json").exists()
 
 
 def test_without_a_driver_it_says_so(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from tests.gpu import campaign
 from tests.gpu.campaign import Campaign, main
-from tests.gpu.plan import CALLS_S, OVERHEAD_S, Run, plan
+from tests.gpu.plan import BUSY_CALLS_S, CALLS_S, FIXED_S, Run, plan
 from tests.gpu.runs import Outcome, RunError
 
 NAMES = ("idle", "training", "decode", "lora")
@@ -33,10 +33,11 @@ class Machine:
             return Outcome(run.name, "failed", self.faults[run.name])
         file = folder / f"{run.name}.csv.gz"
         file.write_bytes(run.name.encode())
-        return Outcome(run.name, "recorded", files=(file,), lines=1)
+        return Outcome(run.name, "recorded", files=(file,))
 
     def run_process(self, words: list[str], environment: object, most_s: float, said: Path) -> None:
-        command = words[2]
+        command = words[2] + ("-beside" if "--beside" in words else "")
+        self.now_s += {"calls": CALLS_S, "calls-beside": BUSY_CALLS_S}.get(command, 0.0)
         if command in self.faults:
             raise RunError(self.faults[command])
         target = Path(words[words.index("--json") + 1])
@@ -70,7 +71,8 @@ def test_a_campaign_leaves_results_and_archives_and_nothing_else(
     found = carried_out(monkeypatch, tmp_path, Machine())
     assert outcomes(found) == dict.fromkeys(NAMES, "recorded")
     assert (found["finished"], found["telemetry"], found["began_ms"]) == (True, "recorded", 17)
-    assert (found["calls"], found["overhead"]) == ({"format": "calls"}, {"format": "overhead"})
+    measured = [found[name] for name in ("calls", "busy_calls", "overhead")]
+    assert measured == [{"format": name} for name in ("calls", "calls-beside", "overhead")]
     left = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert left == ["recordings-1.tar", "results.json"]
     with tarfile.open(tmp_path / "out" / "recordings-1.tar") as archive:
@@ -100,8 +102,8 @@ def test_a_campaign_that_is_cut_short_has_left_what_it_had(
 def test_a_run_for_which_no_time_is_left_is_skipped_and_said_to_be(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    budget_s = CALLS_S + OVERHEAD_S + 80
-    found = carried_out(monkeypatch, tmp_path, Machine(took_s={"idle": 60}), budget_s)
+    budget_s = FIXED_S + 80
+    found = carried_out(monkeypatch, tmp_path, Machine(took_s={"idle": 55}), budget_s)
     assert outcomes(found) == {
         "idle": "recorded",
         "training": "recorded",

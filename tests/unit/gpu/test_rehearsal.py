@@ -46,6 +46,7 @@ def test_a_campaign_on_a_fake_driver_records_counts_and_packs(root: Path, tmp_pa
     assert (results["finished"], results["telemetry"]) == (True, ORIGIN)
     assert [run["outcome"] for run in results["runs"]] == ["recorded"] * len(RUNS)
     assert results["calls"]["driver"] == "999.99-fake"
+    assert results["busy_calls"]["beside"] == "product-bf16"
     assert results["overhead"]["steps_with"] > 0
     assert results["overhead"]["recorder_most_bytes"] > 1 << 20
     with tarfile.open(out / "fake-recordings-1.tar") as archive:

@@ -11,6 +11,7 @@ import pytest
 from attestor.channels import Reading
 from attestor.recording import RecordedChip, RecordingHeader, RecordingWriter
 from tests.gpu import runs
+from tests.gpu.compare import find_runs
 from tests.gpu.flop_log import FlopHeader, FlopLogWriter, Work
 from tests.gpu.plan import Run
 from tests.gpu.recorder import ORIGIN, record_words
@@ -70,12 +71,13 @@ def test_a_recording_is_read_back_and_its_operations_counted(
 ) -> None:
     made(tmp_path)
     found = recorded(monkeypatch, tmp_path, "pass")
-    assert (found.outcome, found.executed, found.lines, found.readings) == (
+    assert (found.outcome, found.executed, found.logged_s, found.readings) == (
         "recorded",
         {"bf16": 30},
-        2,
+        2.0,
         1,
     )
+    assert found.flop_per_s == 15
     assert [path.name for path in found.files] == ["idle.csv.gz", "idle.flop.gz"]
     assert "not written as Parquet" in found.why
 
@@ -94,7 +96,8 @@ def test_a_run_that_fails_says_its_last_words_and_keeps_what_there_is(
     made(tmp_path)
     found = recorded(monkeypatch, tmp_path, "raise MemoryError('out of memory')")
     assert (found.outcome, "out of memory" in found.why) == ("failed", True)
-    assert [path.name for path in found.files] == ["idle.csv.gz", "idle.flop.gz"]
+    assert [path.name for path in found.files] == ["idle.csv-gz.failed", "idle.flop-gz.failed"]
+    assert not list(find_runs(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["idle.csv.gz", "idle.flop.gz"])
@@ -104,7 +107,9 @@ def test_a_file_that_was_cut_short_is_a_failure(
     made(tmp_path)
     (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-9])
     found = recorded(monkeypatch, tmp_path, "pass")
-    assert (found.outcome, name in found.why) == ("failed", True)
+    assert (found.outcome, name in found.why, len(found.files)) == ("failed", True, 2)
+    assert all(path.exists() for path in found.files)
+    assert not list(find_runs(tmp_path))
 
 
 def test_a_recorder_that_wrote_nothing_is_a_failure(

@@ -13,6 +13,7 @@ from tests.gpu.workloads.interleaved import InterleavedJob
 from tests.gpu.workloads.paced import PacedJob, in_bursts, irregularly, rarely
 from tests.gpu.workloads.registry import WORKLOADS, UnknownWorkloadError, find_workload
 from tests.gpu.workloads.smoothed import SmoothedJob
+from tests.gpu.workloads.training import Training
 
 WANTED = {
     *("training", "training-fp8", "training-recompute", "finetuning", "lora"),
@@ -45,6 +46,13 @@ def test_what_runs_beside_and_what_is_disguised_are_workloads() -> None:
         assert not set(workload.beside) - set(WORKLOADS)
         assert workload.disguises in {"", *WORKLOADS}
         assert "." not in name  # a recording is known by what is before the first
+
+
+def test_no_line_of_a_log_is_long_on_a_chip_that_does_half_of_what_is_usual() -> None:
+    # 400 TFLOP/s in 16 bit; lines must be no longer than a second for the comparison to cut them at windows.
+    for workload in WORKLOADS.values():
+        if isinstance(workload, Training):
+            assert 4e13 < workload.counts("full").total_executed < 4e14, workload.name
 
 
 def test_an_unknown_workload_is_refused_with_those_that_there_are() -> None:
