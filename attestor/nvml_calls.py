@@ -42,6 +42,11 @@ class Group(Protocol):
     """Channels of one chip that are asked for together."""
 
     @property
+    def name(self) -> str:
+        """What they are, for people."""
+        ...
+
+    @property
     def channels(self) -> frozenset[str]:
         """What the chip offers of them; it may become less."""
         ...

@@ -32,7 +32,9 @@ _WIDE: Final = {
 
 
 class ByteCounters:
-    """The counters of one chip. ``channels`` are those that are asked for."""
+    """The counters of one chip."""
+
+    name = "bytes moved"
 
     def __init__(self, handle: Handle) -> None:
         self._handle = handle

@@ -55,6 +55,8 @@ class Gpm:
     it was last asked; None where it cannot be.
     """
 
+    name = "activity"
+
     def __init__(self, handle: Handle, longest_ms: int = LONGEST_MS) -> None:
         self.partitioned: bool | None = None
         self._handle = handle

@@ -58,6 +58,7 @@ def throttles(reasons: int) -> Mapping[str, float]:
 class ClockReasons:
     """The reasons of one chip."""
 
+    name = "clock reasons"
     channels = frozenset(CHANNELS)
 
     def __init__(self, handle: Handle, ask: Ask) -> None:

@@ -357,7 +357,7 @@ class NvmlSource:
             try:
                 answer = group.read(now_ms)
             except pynvml.NVMLError as error:
-                _put_failure(chip, ", ".join(sorted(group.channels)), error, failed)
+                _put_failure(chip, group.name, error, failed)
                 continue
             for name, refusal in answer.errors.items():
                 _put_failure(chip, name, refusal, failed)
