@@ -1,6 +1,7 @@
 """Windows: what is summed, what is differenced, what is missing."""
 
 import math
+import random
 import struct
 
 import pytest
@@ -72,6 +73,17 @@ def test_a_window_says_no_more_samples_than_each_channel_that_excludes_work_spea
     assert 300 <= summary.samples_taken <= 320
     healthy, _ = summarise(SPAN, LIVE, [r._replace(values=whole) for r in readings], Carried())
     assert healthy.samples_taken == 600
+
+
+@given(late=st.randoms(use_true_random=False))
+def test_readings_that_come_a_little_late_cost_no_sample(late: random.Random) -> None:
+    often = {"utilisation": 0.1, "sm_clock_mhz": 1_000.0}
+    readings = [
+        Reading(at + late.randint(0, 9), 0, often | ({} if at % 200 else {"sm_active": 0.1}))
+        for at in range(60_000, 120_000, 100)
+    ]
+    summary, _ = summarise(SPAN, LIVE, readings, Carried())
+    assert summary.samples_taken == summary.samples_expected == 600
 
 
 def test_a_channel_that_excludes_nothing_costs_no_samples() -> None:
