@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -39,10 +40,19 @@ class Usage:
 
 
 def usage(pid: int, root: Path = Path("/proc")) -> Usage:
-    """Return what a process used; OSError when it is gone. https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html"""
+    """Return what a process used; OSError when it is gone.
+
+    To the nanosecond where the kernel counts so for threads (those that ended are left out), else in its clock's ticks.
+    https://docs.kernel.org/scheduler/sched-stats.html, https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
+    """
+    folder = root / str(pid)
     # The second field is the command's name in brackets, and may hold anything.
-    fields = (root / str(pid) / "stat").read_text().rpartition(")")[2].split()
-    ticks = int(fields[11]) + int(fields[12])
-    status = (root / str(pid) / "status").read_text().splitlines()
+    fields = (folder / "stat").read_text().rpartition(")")[2].split()
+    cpu_s = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    with suppress(OSError, ValueError, IndexError):
+        threads = (folder / "task").iterdir()
+        exact_s = sum(int((one / "schedstat").read_text().split()[0]) for one in threads) / 1e9
+        cpu_s = exact_s or cpu_s
+    status = (folder / "status").read_text().splitlines()
     most = next((line.split()[1] for line in status if line.startswith("VmHWM:")), "0")
-    return Usage(ticks / os.sysconf("SC_CLK_TCK"), int(most) * 1024)
+    return Usage(cpu_s, int(most) * 1024)

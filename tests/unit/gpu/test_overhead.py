@@ -49,6 +49,10 @@ def test_a_process_is_known_by_what_it_used_whatever_its_name(tmp_path: Path) ->
     (folder / "status").write_text("Name:\ta\nVmHWM:\t   2048 kB\n")
     found = usage(7, tmp_path)
     assert (found.cpu_s, found.most_bytes) == (4.0, 2048 * 1024)
+    for thread, used_ns in (("7", 1_500_000_000), ("9", 250_000_000)):
+        (folder / "task" / thread).mkdir(parents=True)
+        (folder / "task" / thread / "schedstat").write_text(f"{used_ns} 5 6\n")
+    assert usage(7, tmp_path).cpu_s == 1.75
     with pytest.raises(OSError, match="8"):
         usage(8, tmp_path)
 
