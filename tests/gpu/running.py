@@ -102,6 +102,11 @@ def synchronizer(device: str) -> Callable[[], None]:
     return lambda: torch.cuda.synchronize(device)
 
 
+def chip_of(device: str) -> int:
+    """Return the row of a device among a recording's chips, where PyTorch counts them as the driver does."""
+    return int(device.partition(":")[2] or 0)
+
+
 def default_device() -> str:
     """Return the GPU, where PyTorch sees one."""
     import torch
@@ -161,7 +166,7 @@ def main(
             sys.exit(UNAVAILABLE)
         shape = {**job.shape, "device": on}
         log = stack.enter_context(FlopLogWriter(log_path, FlopHeader(name, shape, known)))
-        played = play(job, Lines(log.write), RunClock(), synchronizer(on), seconds)
+        played = play(job, Lines(log.write, chip_of(on)), RunClock(), synchronizer(on), seconds)
         for other, theirs in others:
             _join(other, theirs, log)
     click.echo(json.dumps({"workload": name, "steps": played.steps, "seconds": played.seconds}))

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from tests.gpu.flop_log import Work, read_flop_log
 from tests.gpu.lines import Lines
-from tests.gpu.running import UNAVAILABLE, main, play
+from tests.gpu.running import UNAVAILABLE, chip_of, main, play
 from tests.gpu.workloads import registry
 from tests.gpu.workloads.counts import NOTHING, Counts
 from tests.gpu.workloads.interface import Job, Step, UnavailableError
@@ -124,6 +124,13 @@ def test_the_log_is_where_the_recorder_says_and_names_what_it_follows_from(
         "recording_started_ms": "17",
     }
     assert sum(work.executed_flop for work in works) > 0
+
+
+@pytest.mark.parametrize(
+    ("device", "chip"), [("cpu", 0), ("cuda", 0), ("cuda:0", 0), ("cuda:3", 3)]
+)
+def test_work_is_of_the_chip_that_it_ran_on(device: str, chip: int) -> None:
+    assert chip_of(device) == chip
 
 
 def test_what_the_machine_cannot_do_ends_with_a_status_of_its_own(
