@@ -8,6 +8,7 @@ that is cut short leaves what it had. No fault of a run stops it, and nothing of
 
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -165,6 +166,8 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     if any(out.iterdir()):
         raise click.ClickException(f"{out} is not empty: what lies there would be taken for this")
+    # Told to end, it ends what it started as well.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with tempfile.TemporaryDirectory() as scratch:
         folder = work or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)

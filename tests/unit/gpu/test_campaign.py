@@ -1,7 +1,14 @@
 """The campaign: its plan, its faults, and what it leaves."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import tarfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -136,3 +143,43 @@ def test_what_is_asked_wrongly_is_refused(tmp_path: Path) -> None:
     (tmp_path / "full" / "x").touch()
     status, said = invoke("--out", str(tmp_path / "full"))
     assert (status, "is not empty" in said) == (1, True)
+
+
+def test_a_campaign_that_is_told_to_end_ends_what_it_started(root: Path, tmp_path: Path) -> None:
+    words = [
+        sys.executable,
+        "-m",
+        "tests.gpu",
+        "campaign",
+        "--fake",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    hangs = {**os.environ, "FAKE_NVML_FAIL": "nvmlDeviceGetUtilizationRates:-1"}
+    with subprocess.Popen(words, cwd=root, env=hangs, stdout=subprocess.DEVNULL) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        try:
+            child = until(lambda: asks_a_driver(children.read_text().split()))
+            process.terminate()
+            assert process.wait(20) == 128 + signal.SIGTERM
+        finally:
+            process.kill()
+    assert not Path(f"/proc/{child}").exists()
+
+
+def asks_a_driver(pids: list[str]) -> str:
+    """Return the process that measures calls, or nothing."""
+    for pid in pids:
+        with suppress(OSError):  # a compiler's, that ended meanwhile
+            if b"calls.json" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                return pid
+    return ""
+
+
+def until(found: Callable[[], str]) -> str:
+    """Return the first answer that is one; fail when there is none in time."""
+    for _ in range(300):
+        if answer := found():
+            return answer
+        time.sleep(0.1)
+    pytest.fail("it did not come to that")
