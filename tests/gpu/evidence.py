@@ -33,6 +33,10 @@ class EvidenceError(Exception):
     """A recording that cannot be laid beside a FLOP log; the message says why."""
 
 
+class TooShortError(EvidenceError):
+    """No whole window lies within both."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
     """One run: its windows, and by chip window what was executed in it, operations.
@@ -73,7 +77,7 @@ def read_evidence(recording: Path, log: Path, table: ChipTable, *, window_ms: in
         readings = [reading._replace(time_ms=reading.time_ms + started_ms) for reading in reader]
     spans = _whole_windows(readings, works, window_ms)
     if not spans:
-        raise EvidenceError(f"{recording}: no whole window of {window_ms} ms is in it and in {log}")
+        raise TooShortError(f"{recording}: no whole window of {window_ms} ms is in it and in {log}")
     rig = Rig(
         inventory=bytes(32),
         chips=len(header.chips),

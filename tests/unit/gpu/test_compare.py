@@ -135,11 +135,25 @@ def test_a_recording_that_does_not_say_when_it_began_is_refused(tmp_path: Path) 
         evidence(tmp_path, "train")
 
 
-def test_a_recording_without_a_whole_window_is_refused(tmp_path: Path) -> None:
+def test_a_run_without_a_whole_window_is_left_out_and_named(tmp_path: Path) -> None:
     play(tmp_path, "short", seconds=9)
     done = CliRunner().invoke(main, [str(tmp_path)])
+    assert (done.exit_code, "no whole window" in done.output) == (1, True)
+    play(tmp_path, "train")
+    done = CliRunner().invoke(main, [str(tmp_path)])
+    assert (done.exit_code, "no whole window" in done.output) == (0, True)
+
+
+def test_a_run_that_cannot_be_read_does_not_hold_up_the_others_and_ends_with_1(
+    tmp_path: Path,
+) -> None:
+    play(tmp_path, "broken")
+    play(tmp_path, "train")
+    (tmp_path / "broken.flop.gz").write_bytes(b"no log")
+    done = CliRunner().invoke(main, [str(tmp_path)])
     assert done.exit_code == 1
-    assert "no whole window" in done.output
+    assert "not read: " in done.output
+    assert "| train | simulated | 3 |" in done.output
 
 
 def test_recordings_without_a_log_are_passed_over(tmp_path: Path) -> None:
