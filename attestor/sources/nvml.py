@@ -28,7 +28,7 @@ import pynvml
 
 from attestor.channels import Reading, clean
 from attestor.errors import ConfigError, SourceError
-from attestor.nvml_calls import (
+from attestor.nvml.calls import (
     FAST,
     LOST,
     SLOW,
@@ -41,11 +41,11 @@ from attestor.nvml_calls import (
     offered_calls,
     power_limit,
 )
-from attestor.nvml_fields import find_counters
-from attestor.nvml_gpm import LONGEST_MS, Gpm
-from attestor.nvml_reasons import find_reasons
-from attestor.nvml_samples import CHANNELS as KEPT_CHANNELS
-from attestor.nvml_samples import KeptSamples
+from attestor.nvml.fields import find_counters
+from attestor.nvml.gpm import LONGEST_MS, Gpm
+from attestor.nvml.reasons import find_reasons
+from attestor.nvml.samples import CHANNELS as KEPT_CHANNELS
+from attestor.nvml.samples import KeptSamples
 from attestor.settings import Settings
 from attestor.sources.interface import (
     Batch,

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from attestor import nvml_fields, nvml_gpm, nvml_reasons
 from attestor.channels import CHIP_CHANNEL_NAMES, NODE_CHANNEL_NAMES
 from attestor.config import read_config
 from attestor.errors import ConfigError
-from attestor.nvml_calls import FAST, SLOW
+from attestor.nvml import fields, gpm, reasons
+from attestor.nvml.calls import FAST, SLOW
 from attestor.settings import Settings
 from attestor.sources.registry import configure, kinds
 from statements.features import FEATURES
@@ -100,25 +100,25 @@ def test_what_nvml_reads_is_what_the_guide_lists() -> None:
         "temperature_c": "temperature",
         "memory_used_bytes": "memory in use",
         "processes": "number of compute processes",
-        nvml_reasons.CHANNELS: "throttle reasons (power, heat, idle)",
-        nvml_fields.CHANNELS: "bytes over PCIe and NVLink",
+        reasons.CHANNELS: "throttle reasons (power, heat, idle)",
+        fields.CHANNELS: "bytes over PCIe and NVLink",
     }
     for channels, together, often in (
-        (FAST, nvml_reasons.CHANNELS, "each `period`"),
-        (SLOW, nvml_fields.CHANNELS, "once a second"),
+        (FAST, reasons.CHANNELS, "each `period`"),
+        (SLOW, fields.CHANNELS, "once a second"),
     ):
         line = f"| {', '.join(words[name] for name in (*channels, together))} | {often} |"
         assert line in OPERATOR
     activity = OPERATOR.partition("| activity of ")[2].partition("\n")[0]
-    pipes = [name.removesuffix("_active") for name in nvml_gpm.CHANNELS]
+    pipes = [name.removesuffix("_active") for name in gpm.CHANNELS]
     assert pipes.pop(1) == "tensor", "any of them"
     assert [pipe for pipe in pipes if pipe.upper() not in activity] == []
-    assert f"each {nvml_gpm.EVERY_MS} ms" in activity
+    assert f"each {gpm.EVERY_MS} ms" in activity
 
 
 def test_what_nvml_does_not_read_is_what_the_guide_says() -> None:
     unread = CHIP_CHANNEL_NAMES | NODE_CHANNEL_NAMES
-    for channels in (FAST, SLOW, nvml_reasons.CHANNELS, nvml_fields.CHANNELS, nvml_gpm.CHANNELS):
+    for channels in (FAST, SLOW, reasons.CHANNELS, fields.CHANNELS, gpm.CHANNELS):
         unread -= set(channels)
     said = {
         "wall_w": "wall power",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pynvml
 import pytest
 
-from attestor.nvml_reasons import throttles
+from attestor.nvml.reasons import throttles
 from tests.nvml.driver import build
 from tests.unit.attestor.nvml_probe import BYTES, THROTTLES, Probe, lively
 

@@ -11,11 +11,12 @@ is placed late by less than the driver's own period, however clocks are set.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 import pynvml
 
 from attestor.channels import clean
+from attestor.nvml.calls import VALUE_FIELDS, Handle
 
 LEAST_KEPT_US: Final = 2_000_000
 """How far back a chip's samples must go to be relied on: twice the time between two readings of them."""
@@ -24,12 +25,6 @@ MOST_APART_US: Final = 1_100_000
 HOLD_MS: Final = 2_000
 """How long a sample stands when no newer one follows."""
 
-_VALUE_FIELDS: Final = {
-    pynvml.NVML_VALUE_TYPE_DOUBLE: "dVal",
-    pynvml.NVML_VALUE_TYPE_UNSIGNED_INT: "uiVal",
-    pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG: "ulVal",
-    pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG: "ullVal",
-}
 _KINDS: Final = {
     "power_w": (pynvml.NVML_TOTAL_POWER_SAMPLES, 1e-3),
     "utilisation": (pynvml.NVML_GPU_UTILIZATION_SAMPLES, 1e-2),
@@ -51,18 +46,17 @@ class KeptSamples:
     """
 
     channel: str
-    handle: Any  # an opaque ctypes pointer of pynvml's
+    handle: Handle
     seen_us: int = 0
     placed: list[Sample] = field(default_factory=list)
 
     def begin(self) -> bool:
         """Pass over what is there; return whether it is regular, and goes back far enough. Raises NVMLError."""
-        times = [at_us for at_us, _ in self._ask(0)]
-        self.seen_us = times[-1] if times else 0
         self.placed = []
+        times = self._pass_over()
         newest = [at_us for at_us in times if at_us >= self.seen_us - LEAST_KEPT_US]
         apart = max((after - before for before, after in pairwise(newest)), default=0)
-        return self.seen_us - (times or [0])[0] >= LEAST_KEPT_US and 0 < apart <= MOST_APART_US
+        return 0 < apart <= MOST_APART_US and self.seen_us - times[0] >= LEAST_KEPT_US
 
     def read(self, now_ms: int) -> bool:
         """Place what is new so that its newest is of ``now_ms``, Unix milliseconds; return whether anything is.
@@ -72,13 +66,17 @@ class KeptSamples:
         samples = self._ask(self.seen_us)
         self.placed = self.placed[-1:]
         if not samples:
-            placed = self.placed
-            self.begin()
-            self.placed = placed
+            self._pass_over()
             return False
         self.seen_us = newest_us = samples[-1][0]
         self.placed += [(now_ms - (newest_us - at_us) // 1_000, value) for at_us, value in samples]
         return True
+
+    def _pass_over(self) -> list[int]:
+        """Count as seen what the driver keeps; return the times of it, in order."""
+        times = [at_us for at_us, _ in self._ask(0)]
+        self.seen_us = times[-1] if times else 0
+        return times
 
     def _ask(self, after_us: int) -> list[Sample]:
         """Return the samples that are newer than a time, in order of time, without those that are sentinels."""
@@ -89,7 +87,7 @@ class KeptSamples:
             if error.value == pynvml.NVML_ERROR_NOT_FOUND:
                 return []
             raise
-        name = _VALUE_FIELDS.get(type_)
+        name = VALUE_FIELDS.get(type_)
         if name is None:
             raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
         read = [

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import pynvml
 
-from attestor.nvml_calls import LOST, REFUSED, REFUSED_ONE, Answer, Handle, offered
+from attestor.nvml.calls import LOST, REFUSED, REFUSED_ONE, Answer, Handle, offered
 
 EVERY_MS: Final = 200
 """Between two samples of a chip that is asked oftener."""

@@ -26,6 +26,15 @@ REFUSED_ONE: Final = REFUSED | {pynvml.NVML_ERROR_INVALID_ARGUMENT}
 """The same for one of many asked at once: to a driver that does not know its number, that is a wrong argument."""
 LOST: Final = frozenset({pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED})
 
+VALUE_FIELDS: Final[Mapping[int, str]] = {
+    pynvml.NVML_VALUE_TYPE_DOUBLE: "dVal",
+    pynvml.NVML_VALUE_TYPE_UNSIGNED_INT: "uiVal",
+    pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG: "ulVal",
+    pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG: "ullVal",
+    pynvml.NVML_VALUE_TYPE_SIGNED_LONG_LONG: "sllVal",
+}
+"""Which member of nvmlValue_t holds a value, by its type."""
+
 _UINT32_SENTINELS: Final = frozenset({0xFFFF_FFFF})
 UINT64_SENTINELS: Final = frozenset({0xFFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF})
 

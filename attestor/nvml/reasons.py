@@ -11,7 +11,7 @@ from typing import Final
 
 import pynvml
 
-from attestor.nvml_calls import UINT64_SENTINELS, Answer, Handle, is_offered
+from attestor.nvml.calls import UINT64_SENTINELS, Answer, Handle, is_offered
 
 CHANNELS: Final = ("throttle_power", "throttle_thermal", "throttle_idle")
 

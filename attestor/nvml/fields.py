@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pynvml
 
-from attestor.nvml_calls import LOST, REFUSED, REFUSED_ONE, Answer, Handle
+from attestor.nvml.calls import LOST, REFUSED, REFUSED_ONE, VALUE_FIELDS, Answer, Handle
 
 _KIB: Final = 1024
 _ALL_LINKS: Final = 0xFFFF_FFFF
@@ -22,13 +22,8 @@ _FIELDS: Final[Mapping[str, tuple[int, int, int]]] = {
 }
 """By channel: the field, its scope, and bytes a unit."""
 CHANNELS: Final = tuple(_FIELDS)
-_WIDE: Final = {
-    pynvml.NVML_VALUE_TYPE_DOUBLE: "dVal",
-    pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG: "ulVal",
-    pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG: "ullVal",
-    pynvml.NVML_VALUE_TYPE_SIGNED_LONG_LONG: "sllVal",
-}
-"""Where a value is, by its type. A counter of 32 bits is not read: PCIe fills one many times a second, unseen."""
+_NARROW: Final = pynvml.NVML_VALUE_TYPE_UNSIGNED_INT
+"""A counter of 32 bits is not read: PCIe fills one many times a second, unseen."""
 
 
 class ByteCounters:
@@ -57,7 +52,7 @@ class ByteCounters:
         errors: dict[str, pynvml.NVMLError] = {}
         for name, one in zip(names, found, strict=True):
             code = one.nvmlReturn
-            where = _WIDE.get(one.valueType)
+            where = None if one.valueType == _NARROW else VALUE_FIELDS.get(one.valueType)
             if code in REFUSED_ONE or (code == pynvml.NVML_SUCCESS and where is None):
                 del self._asked[name]
             elif code != pynvml.NVML_SUCCESS:
