@@ -159,7 +159,7 @@ def summarise(
         inventory=rig.inventory,
         feature_set=FEATURE_SET,
         samples_expected=expected,
-        samples_taken=len(inside) if spoken == 1 else min(len(inside), round(expected * spoken)),
+        samples_taken=min(len(inside), round(expected * spoken)),
         largest_gap_ms=_largest_gap(span, inside),
         boot_id=rig.boot_id,
         chip_features=pack_rows([row for row, _ in chips]),
