@@ -46,6 +46,11 @@ class Play:
             self._init(("--agreement", str(self._agreement())), self.disk.environment)
             self.disk.mark("done")
 
+    @property
+    def calls(self) -> int:
+        """Calls to the disk that it made."""
+        return self.disk.calls
+
     def told(self) -> tuple[str, int | None]:
         """Return what was written on stderr, and the exit status of the last step."""
         return self.log, self.statuses[-1]

@@ -108,6 +108,11 @@ class Play:
             self.ledger.end()
             self._see()
 
+    @property
+    def calls(self) -> int:
+        """Calls to the disk that it made."""
+        return self.disk.calls
+
     def told(self) -> tuple[str, int | None]:
         """Return what was written on stderr, and the exit status."""
         return self.ledger.log.read_text(), self.status

@@ -68,6 +68,11 @@ class Play:
                 return
             self.disk.mark(f"mirrored {size}")
 
+    @property
+    def calls(self) -> int:
+        """Calls to the disk that it made."""
+        return self.disk.calls
+
     def told(self) -> tuple[str, int | None]:
         """Return what was written on stderr, and the exit status of the last run."""
         return self.log, self.status

@@ -72,6 +72,11 @@ class Play:
             process.kill()
             process.wait()
 
+    @property
+    def calls(self) -> int:
+        """Calls to the disk that it made."""
+        return self.disk.calls
+
     def told(self) -> tuple[str, int | None]:
         """Return what was written on stderr, and the exit status."""
         return self.log.read_text(), self.status

@@ -74,14 +74,19 @@ class Fetched:
         pass
 
 
-class Wall:
-    """A meter that is read ten times a second."""
+def wall_reading(now_ms: int) -> Batch:
+    return Batch([Reading(now_ms, NODE, {"wall_w": 4_000.0})])
 
-    def __init__(self) -> None:
+
+class Wall:
+    """A meter that is read ten times a second, or whatever else ``told`` says of an instant."""
+
+    def __init__(self, told: Callable[[int], Batch] = wall_reading) -> None:
         self.description = described(100, node=["wall_w"])
+        self._told = told
 
     def read(self, now_ms: int) -> Batch:
-        return Batch([Reading(now_ms, NODE, {"wall_w": 4_000.0})])
+        return self._told(now_ms)
 
     def close(self) -> None:
         pass
@@ -164,14 +169,13 @@ def test_a_source_that_hangs_keeps_back_the_others_for_a_while_and_then_no_more(
 def test_memory_does_not_grow_with_the_time_that_is_recorded(tmp_path: Path) -> None:
     chips = tuple(replace(CHIPS[0], uuid=f"GPU-{row}") for row in range(200))
     peaks = []
+
+    def powers(now_ms: int) -> Batch:
+        return Batch([Reading(now_ms, row, {"power_w": 300.0}) for row in range(200)])
+
     for length in (2.0, 8.0):
-        wall = Wall()
+        wall = Wall(powers)
         wall.description = described(50, chips=chips)
-
-        def read(now_ms: int) -> Batch:
-            return Batch([Reading(now_ms, row, {"power_w": 300.0}) for row in range(200)])
-
-        wall.read = read  # type: ignore[method-assign]
         made = recorder(tmp_path / f"{length}.csv.gz", wall)
         tracemalloc.start()
         made.run(seconds(length))
@@ -197,16 +201,14 @@ def test_a_chip_that_was_not_there_at_the_start_is_not_in_the_recording_but_coun
 
 
 def test_an_interval_of_failures_is_told_and_the_rest_recorded(tmp_path: Path) -> None:
-    wall = Wall()
-    well = wall.read
     begun = time.monotonic()
 
     def read(now_ms: int) -> Batch:
         if 0.5 < time.monotonic() - begun < 1.0:
             raise SourceError("DOWN", "it is down")
-        return well(now_ms)
+        return wall_reading(now_ms)
 
-    wall.read = read  # type: ignore[method-assign]
+    wall = Wall(read)
     path = tmp_path / "r.csv.gz"
     made = recorder(path, wall)
     made.run(seconds(3.0))

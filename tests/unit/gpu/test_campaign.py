@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tarfile
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from click.testing import CliRunner
 from tests.gpu import campaign
 from tests.gpu.campaign import Campaign, main
 from tests.gpu.plan import BUSY_CALLS_S, CALLS_S, FIXED_S, Run, plan
+from tests.gpu.running import COMMAND
 from tests.gpu.runs import Outcome, RunError
 
 NAMES = ("idle", "training", "decode", "lora")
@@ -146,15 +146,7 @@ def test_what_is_asked_wrongly_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_campaign_that_is_told_to_end_ends_what_it_started(root: Path, tmp_path: Path) -> None:
-    words = [
-        sys.executable,
-        "-m",
-        "tests.gpu",
-        "campaign",
-        "--fake",
-        "--out",
-        str(tmp_path / "out"),
-    ]
+    words = [*COMMAND, "campaign", "--fake", "--out", str(tmp_path / "out")]
     hangs = {**os.environ, "FAKE_NVML_FAIL": "nvmlDeviceGetUtilizationRates:-1"}
     with subprocess.Popen(words, cwd=root, env=hangs, stdout=subprocess.DEVNULL) as process:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")

@@ -6,7 +6,6 @@ It needs PyTorch, which the project does not install. It supports no claim about
 import json
 import os
 import subprocess
-import sys
 import tarfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,21 +15,14 @@ import pytest
 from attestor.recording import RecordingReader
 from tests.gpu.fake import MODEL, ORIGIN
 from tests.gpu.flop_log import read_flop_log
+from tests.gpu.running import COMMAND
 
 RUNS = ("covered", "interactive", "idle")
 
 
 @pytest.mark.skipif(not find_spec("torch"), reason="PyTorch is not installed")
 def test_a_campaign_on_a_fake_driver_records_counts_and_packs(root: Path, tmp_path: Path) -> None:
-    words = [
-        sys.executable,
-        "-m",
-        "tests.gpu",
-        "campaign",
-        "--fake",
-        "--out",
-        str(tmp_path / "out"),
-    ]
+    words = [*COMMAND, "campaign", "--fake", "--out", str(tmp_path / "out")]
     for name in RUNS:
         words += ["--only", name]
     done = subprocess.run(
